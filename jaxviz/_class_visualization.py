@@ -1,0 +1,194 @@
+"""Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): the image that a network makes of a class."""
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Key
+
+from jaxviz._model import Bounds, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+from jaxviz.images import blur, shift
+
+if TYPE_CHECKING:
+    import optax
+
+
+class ClassVisualization(NamedTuple):
+    """What `class_visualizations` made, one entry for each target.
+
+    Attributes:
+        images: (n, h, w, c), the images after the last step.
+        scores: (n, num_steps), the target's raw score at each step, before its update.
+        snapshots: (n, num_steps // snapshot_every, h, w, c), the images after every so many steps; None if not asked.
+    """
+
+    images: Float[Array, "n h w c"]
+    scores: Float[Array, "n t"]
+    snapshots: Float[Array, "n s h w c"] | None
+
+
+def class_visualizations(
+    model: Model,
+    targets: ArrayLike,
+    *,
+    key: Key[Array, "*n"],
+    init_images: ArrayLike | None = None,
+    image_shape: tuple[int, int, int] = (224, 224, 3),
+    num_steps: int = 200,
+    step_size: ArrayLike = 5.0,
+    l2_weight: ArrayLike = 1e-3,
+    max_jitter: ArrayLike = 16,
+    blur_every: ArrayLike = 10,
+    blur_sigma: ArrayLike = 0.5,
+    bounds: Bounds | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
+    snapshot_every: int | None = None,
+) -> ClassVisualization:
+    r"""Climbs the score of a class from noise, or from a given image, with regularization.
+
+    .. math:: x \leftarrow x + \eta \nabla_x \left( \tilde y_{target}(x) - \lambda \lVert x \rVert_2 \right)
+
+    Each step t = 0, 1, ...: translate x by a random offset of 0 to `max_jitter` pixels on each axis, step, translate
+    back, clip to `bounds`, and blur where t is a multiple of `blur_every`. The penalty's gradient at x = 0 is 0.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        targets: (n,) integers in 0 to k - 1. A traced one out of range gives an image and scores of NaN.
+        key: a typed key, `jax.random.key(seed)`; example i uses `jax.random.fold_in(key, i)`. Or the (n,) keys of
+            the examples themselves, for work on parts of a larger batch.
+        init_images: (n, h, w, c) to start from; standard normal noise of `image_shape` otherwise.
+        image_shape: (h, w, c); a new value compiles again.
+        num_steps: >= 1; a new value compiles again.
+        step_size: η >= 0; unused where `optimizer` is given.
+        l2_weight: λ >= 0, the weight of the unsquared Euclidean norm.
+        max_jitter: largest translation on each axis, in pixels, >= 0.
+        blur_every: steps from one blur to the next, >= 1.
+        blur_sigma: standard deviation of the Gaussian blur, in pixels, 0 (no blur) to half the shorter side.
+        bounds: (lower, upper) valid values, each a number or one for each channel; no clipping without.
+        optimizer: an optax gradient transformation in place of the step above, built once (a new one compiles
+            again). It is given the negative gradient, so that its descent climbs.
+        snapshot_every: steps from one snapshot to the next, 1 to `num_steps`; a new value compiles again.
+
+    Returns:
+        ClassVisualization(images, scores, snapshots).
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a target that is no class of the model.
+
+    Reference:
+        Simonyan, Vedaldi, Zisserman, Deep inside convolutional networks, arXiv:1312.6034; Yosinski et al.,
+        Understanding neural networks through deep visualization, arXiv:1506.06579 (jitter, blur and clipping).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: images.mean((1, 2))  # class 0 is red
+        >>> result = jaxviz.class_visualizations(
+        ...     model, jnp.array([0]), key=jax.random.key(0), image_shape=(8, 8, 3), bounds=(-1, 1)
+        ... )
+        >>> result.scores[0, 0] < result.scores[0, -1]
+        Array(True, dtype=bool)
+    """
+    model = as_model(model)
+    if init_images is not None:
+        init_images = images = as_images(init_images, name="init_images")
+    else:
+        if len(image_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in image_shape):
+            raise ValueError(f"`image_shape` must be (h, w, c), three sizes of 1 or more, got {image_shape}.")
+        images = jax.ShapeDtypeStruct((*jnp.shape(targets)[:1], *image_shape), jnp.float32)
+    targets = as_labels(targets, model, images, name="targets")
+    if not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
+    if snapshot_every is not None and not (isinstance(snapshot_every, int) and 1 <= snapshot_every <= num_steps):
+        raise ValueError(f"`snapshot_every` must be an integer in 1 to {num_steps} (`num_steps`), got {snapshot_every!r}.")
+    return _class_visualizations(
+        model,
+        targets,
+        keys=_example_keys(key, len(targets)),
+        init_images=init_images,
+        step_size=as_number(step_size, float, name="step_size"),
+        l2_weight=as_number(l2_weight, float, name="l2_weight"),
+        max_jitter=as_number(max_jitter, int, name="max_jitter"),
+        blur_every=as_number(blur_every, int, name="blur_every", low=1),
+        blur_sigma=as_number(blur_sigma, float, name="blur_sigma", high=min(images.shape[1:3]) / 2),
+        bounds=as_bounds(bounds, images.shape[-1]),
+        image_shape=images.shape[1:],
+        num_steps=num_steps,
+        optimizer=optimizer,
+        snapshot_every=snapshot_every,
+    )
+
+
+def _example_keys(key: Key[Array, "*n"], n: int) -> Key[Array, " n"]:
+    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
+    if key.ndim == 0:
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
+    if key.shape != (n,):
+        raise ValueError(f"`key` must be one key or {n}, one for each target, got shape {key.shape}.")
+    return key
+
+
+@functools.partial(jax.jit, static_argnames=("image_shape", "num_steps", "optimizer", "snapshot_every"))
+def _class_visualizations(
+    model: Model,
+    targets: Int[Array, " n"],
+    *,
+    keys: Key[Array, " n"],
+    init_images: Float[Array, "n h w c"] | None,
+    step_size: Float[Array, ""],
+    l2_weight: Float[Array, ""],
+    max_jitter: Int[Array, ""],
+    blur_every: Int[Array, ""],
+    blur_sigma: Float[Array, ""],
+    bounds: tuple[Float[Array, " c"], Float[Array, " c"]] | None,
+    image_shape: tuple[int, int, int],
+    num_steps: int,
+    optimizer: Any,
+    snapshot_every: int | None,
+) -> ClassVisualization:
+    def visualize(target: Int[Array, ""], key: Key[Array, ""], image: Float[Array, "h w c"] | None):
+        noise_key, jitter_key = jax.random.split(key)
+        x = jax.random.normal(noise_key, image_shape) if image is None else image
+
+        def step(carry: tuple[Array, Any], t: Int[Array, ""]) -> tuple[tuple[Array, Any], Float[Array, ""]]:
+            x, memory = carry
+            offset = jax.random.randint(jax.random.fold_in(jitter_key, t), (2,), 0, max_jitter + 1)
+            x = shift(x, offset)
+            score, _, gradient = class_gradient(model, x, target)
+            norm = jnp.sqrt(jnp.square(x).sum())
+            gradient = gradient - (l2_weight * x / jnp.where(norm == 0, 1, norm)).astype(x.dtype)
+            if optimizer is None:
+                update = step_size.astype(x.dtype) * gradient
+            else:
+                update, memory = optimizer.update(-gradient, memory, x)
+            x = shift(x + update, -offset)
+            if bounds is not None:
+                x = jnp.clip(x, *bounds).astype(x.dtype)
+            x = lax.cond(t % blur_every == 0, lambda x: blur(x, blur_sigma), lambda x: x, x)
+            return (x, memory), score
+
+        def run(carry: tuple[Array, Any], times: Int[Array, " t"]):
+            return lax.scan(step, carry, times)
+
+        carry = (x, None if optimizer is None else optimizer.init(x))
+        times = jnp.arange(num_steps)
+        if snapshot_every is None:
+            (x, _), scores = run(carry, times)
+            return ClassVisualization(x, scores, None)
+
+        def leg(carry: tuple[Array, Any], times: Int[Array, " t"]):
+            carry, scores = run(carry, times)
+            return carry, (scores, carry[0])
+
+        whole = num_steps // snapshot_every * snapshot_every
+        carry, (scores, snapshots) = lax.scan(leg, carry, times[:whole].reshape(-1, snapshot_every))
+        (x, _), rest = run(carry, times[whole:])
+        return ClassVisualization(x, jnp.concatenate([scores.reshape(-1), rest]), snapshots)
+
+    return jax.vmap(visualize)(targets, keys, init_images)

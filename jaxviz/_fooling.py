@@ -1,0 +1,171 @@
+"""Fooling images (Szegedy et al. 2014): the least steps that turn an image into another class."""
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxviz._model import Bounds, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+
+if TYPE_CHECKING:
+    import optax
+
+
+class FoolingResult(NamedTuple):
+    """What `fooling_images` found, one entry for each image.
+
+    Attributes:
+        images: (n, h, w, c), the images after the last update.
+        steps: (n,) integers, updates applied.
+        fooled: (n,), whether the model gives the returned image the target class (at the asked confidence).
+        stalled: (n,), whether the gradient became exactly zero before that, so that no step leads on.
+    """
+
+    images: Float[Array, "n h w c"]
+    steps: Int[Array, " n"]
+    fooled: Bool[Array, " n"]
+    stalled: Bool[Array, " n"]
+
+
+def fooling_images(
+    model: Model,
+    images: ArrayLike,
+    targets: ArrayLike,
+    *,
+    step_size: ArrayLike = 0.5,
+    max_steps: ArrayLike = 100,
+    confidence: ArrayLike | None = None,
+    bounds: Bounds | None = None,
+    levels: ArrayLike | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
+) -> FoolingResult:
+    r"""Climbs the target's score from each image until the model predicts the target.
+
+    .. math:: x \leftarrow x + \eta \frac{g}{\lVert g \rVert_2}, \qquad g = \frac{\partial \tilde y_{target}}{\partial x}
+
+    The class is tested before each step, so an image that is in the target class already comes back unchanged, with
+    0 steps. Each image stops by itself. Composes under `jit` and `vmap`; a loop of unknown length has no reverse-mode
+    gradient.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        targets: (n,) integers in 0 to k - 1, the wanted classes. A traced one out of range gives an image of NaN.
+        step_size: η >= 0, the Euclidean length of each step in input space; unused where `optimizer` is given.
+        max_steps: most updates of one image, >= 0.
+        confidence: in 0 to 1; go on until the target's softmax probability is at least this, too.
+        bounds: (lower, upper) valid values, each a number or one for each channel: the start and every step are
+            clipped to them.
+        levels: number of equally spaced values from lower to upper, >= 2, that a saved image can hold (256 for 8
+            bits; needs `bounds`). The class is tested and the gradient taken at the rounded image, the updates add up
+            unrounded, and the rounded image is returned: it stays in the target class when saved and loaded.
+        optimizer: an optax gradient transformation in place of the rule above, built once (a new one compiles
+            again). It is given -g, so that its descent climbs.
+
+    Returns:
+        FoolingResult(images, steps, fooled, stalled).
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a target that is no class of the model.
+
+    Reference:
+        Szegedy et al., Intriguing properties of neural networks, arXiv:1312.6199.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: images.sum((1, 2))  # the class is the brightest channel
+        >>> red = jnp.zeros((1, 1, 1, 3)).at[..., 0].set(1.2)
+        >>> result = jaxviz.fooling_images(model, red, jnp.array([2]))
+        >>> result.images, result.steps, result.fooled
+        (Array([[[[1.2, 0. , 1.5]]]], dtype=float32), Array([3], dtype=int32), Array([ True]))
+    """
+    model = as_model(model)
+    images = as_images(images)
+    targets = as_labels(targets, model, images, name="targets")
+    if levels is not None and bounds is None:
+        raise ValueError("`levels` needs `bounds`, the values of the lowest and the highest level.")
+    return _fooling_images(
+        model,
+        images,
+        targets,
+        step_size=as_number(step_size, float, name="step_size"),
+        max_steps=as_number(max_steps, int, name="max_steps"),
+        confidence=None if confidence is None else as_number(confidence, float, name="confidence", high=1),
+        bounds=as_bounds(bounds, images.shape[-1]),
+        levels=None if levels is None else as_number(levels, int, name="levels", low=2),
+        optimizer=optimizer,
+    )
+
+
+class _State(NamedTuple):
+    """One image on its way: `x` is unrounded, `done` ends its loop."""
+
+    x: Float[Array, "h w c"]
+    optimizer: Any
+    steps: Int[Array, ""]
+    done: Bool[Array, ""]
+    fooled: Bool[Array, ""]
+    stalled: Bool[Array, ""]
+
+
+@functools.partial(jax.jit, static_argnames="optimizer")
+def _fooling_images(
+    model: Model,
+    images: Float[Array, "n h w c"],
+    targets: Int[Array, " n"],
+    *,
+    step_size: Float[Array, ""],
+    max_steps: Int[Array, ""],
+    confidence: Float[Array, ""] | None,
+    bounds: tuple[Float[Array, " c"], Float[Array, " c"]] | None,
+    levels: Int[Array, ""] | None,
+    optimizer: Any,
+) -> FoolingResult:
+    def clipped(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        return x if bounds is None else jnp.clip(x, *bounds).astype(x.dtype)
+
+    def shown(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        if bounds is None or levels is None:
+            return x
+        lower, upper = bounds
+        spacing = (upper - lower) / (levels - 1).astype(upper.dtype)
+        return (lower + spacing * jnp.round((x - lower) / spacing)).astype(x.dtype)
+
+    def start(image: Float[Array, "h w c"]) -> _State:
+        no, x = jnp.array(False), clipped(image)
+        return _State(x, None if optimizer is None else optimizer.init(x), jnp.array(0, jnp.int32), no, no, no)
+
+    def advance(state: _State, target: Int[Array, ""]) -> _State:
+        score, scores, gradient = class_gradient(model, shown(state.x), target)
+        unknown = jnp.isnan(score)
+        fooled = (lax.argmax(scores, 0, jnp.int32) == target) & ~unknown
+        if confidence is not None:
+            fooled &= jax.nn.softmax(scores)[target] >= confidence
+        stalled = ~fooled & (gradient == 0).all()
+        done = fooled | stalled | unknown | (state.steps >= max_steps)
+        if optimizer is None:
+            update, memory = step_size.astype(gradient.dtype) * _unit(gradient), None
+        else:
+            update, memory = optimizer.update(-gradient, state.optimizer, state.x)
+        x = jnp.where(done, jnp.where(unknown, jnp.nan, state.x), clipped(state.x + update))
+        return _State(x, memory, jnp.where(done, state.steps, state.steps + 1), done, fooled, stalled)
+
+    def fool(image: Float[Array, "h w c"], target: Int[Array, ""]) -> FoolingResult:
+        end = lax.while_loop(lambda state: ~state.done, lambda state: advance(state, target), start(image))
+        return FoolingResult(shown(end.x), end.steps, end.fooled, end.stalled)
+
+    return jax.vmap(fool)(images, targets)
+
+
+def _unit(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """gradient / ‖gradient‖₂, 0 where it is 0; scaled first, since squares of small gradients would vanish."""
+    largest = jnp.abs(gradient).max()
+    scaled = gradient / jnp.where(largest == 0, 1, largest)
+    norm = jnp.sqrt(jnp.square(scaled).sum())
+    return scaled / jnp.where(norm == 0, 1, norm)

@@ -1,0 +1,129 @@
+"""What a model is, the score that the methods climb, and the checks of their arguments.
+
+A *model* is any JAX pytree that can be called: `model(images (n, h, w, c)) -> raw scores (n, k)`. The methods look at
+one image at a time (`class_gradient`) and are mapped over the batch, so no image's result depends on its neighbours.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
+Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
+
+
+def class_score(
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " k"]]:
+    """The score of one class, NaN where there is no such class, and all scores."""
+    scores = model(image[None])[0]
+    known = (label >= 0) & (label < scores.shape[0])
+    return jnp.where(known, scores[label], jnp.nan), scores
+
+
+def class_gradient(
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
+    """`class_score` and its gradient with respect to the image, from one evaluation.
+
+    A NaN score has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
+    """
+    (score, scores), gradient = jax.value_and_grad(class_score, argnums=1, has_aux=True)(model, image, label)
+    return score, scores, jnp.where(jnp.isnan(score), jnp.nan, gradient)
+
+
+def as_model(model: Any) -> Model:
+    """The model as a pytree of arrays; a plain function has no leaves and is told apart by its identity."""
+    if not callable(model):
+        raise ValueError(f"`model` must be callable, `model(images) -> scores`, got {type(model).__name__}.")
+    if jax.tree_util.all_leaves([model]):
+        return Partial(model)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, (bool, int, float, complex)):
+            raise ValueError(
+                f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {jax.tree_util.keystr(path)}; "
+                f"split the arrays off and wrap the rest with `jax.tree_util.Partial`, as the README shows for Equinox."
+            )
+    return model
+
+
+def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w c"]:
+    images = jnp.asarray(images)
+    if images.ndim == 3:
+        raise ValueError(
+            f"`{name}` must have shape (n, h, w, c), got {images.shape}; add a batch axis with `{name}[None]`."
+        )
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"`{name}` must have shape (n, h, w, c), none of them 0, got {images.shape}.")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"`{name}` must be floating point, in the model's input space, got {images.dtype}; "
+            f"`jaxviz.images.from_uint8` turns 8-bit RGB into ImageNet-normalized images."
+        )
+    return images
+
+
+def as_labels(
+    labels: ArrayLike, model: Model, images: Array | jax.ShapeDtypeStruct, *, name: str
+) -> Int[Array, " n"]:
+    """Class indices, one for each image; an unknown class is an error here where its value can be seen, else a NaN."""
+    labels = jnp.asarray(labels)
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"`{name}` must be integers, got {labels.dtype}.")
+    if len(labels) != images.shape[0]:
+        raise ValueError(
+            f"`{name}` must be as many as the images, got {len(labels)} for {images.shape[0]} images."
+        )
+    num_classes = _num_classes(model, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype))
+    if not isinstance(labels, jax.core.Tracer):
+        for label in labels.tolist():
+            if not 0 <= label < num_classes:
+                raise IndexError(f"`{name}` must be in 0 to {num_classes - 1}, got {label}.")
+    return labels.astype(jnp.int32)
+
+
+@jax.jit
+def _scores(model: Model, images: Array) -> Any:
+    return model(images)
+
+
+def _num_classes(model: Model, image: jax.ShapeDtypeStruct) -> int:
+    """Traces the model, once for a shape since jit remembers, and checks what it returns."""
+    scores = _scores.eval_shape(model, image)
+    if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
+        found = getattr(scores, "shape", type(scores).__name__)
+        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
+    return scores.shape[1]
+
+
+def as_bounds(bounds: Bounds | None, channels: int) -> tuple[Float[Array, " c"], Float[Array, " c"]] | None:
+    """The pixel range as one lower and one upper value for each channel."""
+    if bounds is None:
+        return None
+    try:
+        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), (channels,)) for bound in bounds)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"
+        ) from error
+    if not any(isinstance(bound, jax.core.Tracer) for bound in (lower, upper)) and not (lower < upper).all():
+        raise ValueError(f"`bounds` must have lower < upper, got {lower} and {upper}.")
+    return lower, upper
+
+
+def as_number(value: ArrayLike, dtype: type, *, name: str, low: float = 0, high: float = math.inf) -> Array:
+    """A setting as an int32 or float32 scalar, whatever type it came as, so that a new value never compiles again."""
+    kind = jnp.integer if dtype is int else jnp.number
+    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), kind):
+        raise ValueError(f"`{name}` must be one {'integer' if dtype is int else 'number'}, got {value!r}.")
+    if not isinstance(value, jax.core.Tracer) and not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"`{name}` must be finite and in {low} to {high}, got {value}.")
+    return jnp.asarray(value, jnp.int32 if dtype is int else jnp.float32)

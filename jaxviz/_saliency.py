@@ -1,0 +1,55 @@
+"""Saliency maps (Simonyan et al. 2014): how much each pixel moves the score of a class."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from jaxviz._model import Model, as_images, as_labels, as_model, class_gradient
+
+
+def saliency_maps(model: Model, images: ArrayLike, labels: ArrayLike) -> Float[Array, "n h w"]:
+    r"""Saliency map of each image for its label.
+
+    .. math:: M_{pq} = \max_c \left| \frac{\partial \tilde y_{label}}{\partial x_{pqc}} \right|
+
+    where ỹ are the model's raw scores. Differentiable in the model's weights and in the images, so a map may stand
+    inside a loss.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a map of NaN.
+
+    Returns:
+        (n, h, w), each value >= 0: the change of the score per unit of the input space.
+
+    Raises:
+        ValueError: an argument of the wrong rank, type or length.
+        IndexError: a label that is no class of the model.
+
+    Reference:
+        Simonyan, Vedaldi, Zisserman, Deep inside convolutional networks, arXiv:1312.6034.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: images.sum((1, 2)) * jnp.array([1.0, -2.0, 3.0])
+        >>> jaxviz.saliency_maps(model, jnp.ones((1, 2, 2, 3)), jnp.array([1]))
+        Array([[[2., 2.],
+                [2., 2.]]], dtype=float32)
+    """
+    model = as_model(model)
+    images = as_images(images)
+    return _saliency_maps(model, images, as_labels(labels, model, images, name="labels"))
+
+
+@jax.jit
+def _saliency_maps(
+    model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"]
+) -> Float[Array, "n h w"]:
+    def saliency_map(image: Float[Array, "h w c"], label: Int[Array, ""]) -> Float[Array, "h w"]:
+        _, _, gradient = class_gradient(model, image, label)
+        return jnp.abs(gradient).max(-1)
+
+    return jax.vmap(saliency_map)(images, labels)

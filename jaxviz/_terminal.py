@@ -1,0 +1,81 @@
+"""How the command line talks: progress on standard error, a table or JSON on standard output, an exit status."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from weights_convert.files import replacing as replacing
+
+Record = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """One piece of work: a name to show, what its record starts with, and what does it."""
+
+    name: str
+    about: Record
+    work: Callable[[], Record]
+
+
+def run(jobs: Sequence[Job]) -> list[Record]:
+    """Does the jobs in turn. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
+    records = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(jobs))
+        for job in jobs:
+            progress.update(task, description=job.name)
+            try:
+                records.append({**job.about, **job.work()})
+            except KeyboardInterrupt:
+                records.append({**job.about, "error": "interrupted; what came before it is written"})
+                break
+            except (ValueError, IndexError, OSError) as error:
+                records.append({**job.about, "error": str(error)})
+            progress.advance(task)
+    return records
+
+
+def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints the records, then the errors among them; any error makes the exit status 1."""
+    if as_json:
+        print(json.dumps(records, indent=2))
+    else:
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*map(str, row))
+        if table.row_count:
+            Console().print(table)
+    failed = [record for record in records if "error" in record]
+    for record in failed:
+        fail(record["error"])
+    if failed:
+        raise typer.Exit(1)
+
+
+def fail(message: str) -> None:
+    """One line on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print("[red]error:[/]", end=" ")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def folder(path: Path) -> Path:
+    """A folder to write to, made if need be."""
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def stems(paths: Sequence[Path]) -> list[str]:
+    """A name for the output of each file: its own, numbered from the second file of that name on."""
+    names: list[str] = []
+    for path in paths:
+        candidates = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+        names.append(next(name for name in candidates if name not in names))
+    return names

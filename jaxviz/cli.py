@@ -1,0 +1,245 @@
+"""The command `jaxviz` (extra `app`).
+
+The library is imported inside the commands, so that `--help` does not wait for JAX.
+"""
+
+import json
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+try:
+    import typer
+
+    from jaxviz import _terminal
+except ImportError as error:
+    raise SystemExit(f'The command `jaxviz` needs the extra `app` ({error}): pip install "jaxviz[app]"') from error
+
+if TYPE_CHECKING:
+    from jaxviz._model import Model
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+class ModelName(StrEnum):
+    """The networks that `load_model` knows."""
+
+    squeezenet1_0 = "squeezenet1_0"
+    squeezenet1_1 = "squeezenet1_1"
+    vgg16 = "vgg16"
+
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
+ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; each network has its default.'),
+]
+Output = Annotated[Path, typer.Option(help="Folder for the files, made if need be.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and the jitter.")]
+
+
+@app.callback()
+def _about() -> None:
+    """See what an image classifier looks at, what fools it and what it has learned."""
+
+
+@app.command()
+def predict(
+    images: Images,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="Number of classes.")] = 5,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """The most probable classes of each photograph."""
+    from jaxviz import _tasks
+
+    network = _load(model, weights)
+    records = _terminal.run(
+        [
+            _terminal.Job(path.name, {"file": str(path)}, lambda path=path: _tasks.predict(network, path, top=top))
+            for path in images
+        ]
+    )
+    rows = [
+        (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
+        for record in records
+        for place, found in enumerate(record.get("classes", []))
+    ]
+    _terminal.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
+
+
+@app.command()
+def saliency(
+    images: Images,
+    label: Annotated[
+        str | None, typer.Option(help="Class, by name or number; the predicted one where it is not given.")
+    ] = None,
+    output: Output = Path("jaxviz-output"),
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """How much each pixel moves the score of a class: writes STEM-saliency.png."""
+    index = None if label is None else _find(label)
+    network, output = _load(model, weights), _terminal.folder(output)
+    stems = _terminal.stems(images)
+    jobs = [_saliency_job(network, path, stem, output, index) for path, stem in zip(images, stems, strict=True)]
+    _report(_terminal.run(jobs), as_json)
+
+
+@app.command()
+def fool(
+    images: Images,
+    target: Annotated[str, typer.Option(help="Wanted class, by name or number.")],
+    output: Output = Path("jaxviz-output"),
+    step_size: Annotated[float, typer.Option(help="Euclidean length of a step, in normalized input space.")] = 0.5,
+    max_steps: Annotated[int, typer.Option(help="Most steps for one image.")] = 100,
+    confidence: Annotated[float | None, typer.Option(help="Go on to this probability of the target, 0 to 1.")] = None,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
+    index = _find(target)
+    options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence}
+    network, output = _load(model, weights), _terminal.folder(output)
+    stems = _terminal.stems(images)
+    jobs = [_fool_job(network, path, stem, output, index, options) for path, stem in zip(images, stems, strict=True)]
+    _report(_terminal.run(jobs), as_json)
+
+
+@app.command()
+def visualize(
+    classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes, by name or number.")],
+    init_image: Annotated[Path | None, typer.Option(help="Photograph to start from instead of noise.")] = None,
+    output: Output = Path("jaxviz-output"),
+    size: Annotated[int, typer.Option(min=32, help="Side of the image, in pixels.")] = 224,
+    num_steps: Annotated[int, typer.Option(help="Number of steps.")] = 200,
+    step_size: Annotated[float, typer.Option(help="Factor of the gradient in each step.")] = 5.0,
+    l2_weight: Annotated[float, typer.Option(help="Weight of the image's Euclidean norm.")] = 1e-3,
+    max_jitter: Annotated[int, typer.Option(help="Largest random translation, in pixels.")] = 16,
+    blur_every: Annotated[int, typer.Option(help="Steps from one blur to the next.")] = 10,
+    blur_sigma: Annotated[float, typer.Option(help="Standard deviation of the blur, in pixels.")] = 0.5,
+    seed: Seed = 0,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """The image that the network makes of a class: writes visualize-CLASS.png."""
+    indices = [_find(text) for text in classes]
+    options = {
+        "size": size,
+        "num_steps": num_steps,
+        "step_size": step_size,
+        "l2_weight": l2_weight,
+        "max_jitter": max_jitter,
+        "blur_every": blur_every,
+        "blur_sigma": blur_sigma,
+    }
+    network, output = _load(model, weights), _terminal.folder(output)
+    _report(_terminal.run([_visualize_job(network, i, output, seed, init_image, options) for i in indices]), as_json)
+
+
+@app.command()
+def demo(
+    output: Output = Path("jaxviz-demo"),
+    seed: Seed = 0,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """All three methods on two sample photographs: figures, a table and results.json."""
+    network, output = _load(model, weights), _terminal.folder(output)
+    photos = [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
+    records = _terminal.run(
+        [
+            *(_saliency_job(network, path, path.stem, output, None) for path in photos),
+            *(_fool_job(network, path, path.stem, output, _find("stingray"), {}) for path in photos),
+            _visualize_job(network, _find("tarantula"), output, seed, None, {}),
+            _visualize_job(network, _find("snail"), output, seed, photos[0], {}),
+        ]
+    )
+    with _terminal.replacing(output / "results.json") as temporary:
+        temporary.write_text(json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2))
+    _report(records, as_json)
+
+
+def _saliency_job(network: "Model", path: Path, stem: str, output: Path, label: int | None) -> _terminal.Job:
+    from jaxviz import _tasks
+
+    about = {"method": "saliency", "file": str(path)}
+    return _terminal.Job(
+        f"saliency {path.name}", about, lambda: _tasks.saliency(network, path, stem, output, label=label)
+    )
+
+
+def _fool_job(
+    network: "Model", path: Path, stem: str, output: Path, target: int, options: dict[str, Any]
+) -> _terminal.Job:
+    from jaxviz import _tasks
+
+    about = {"method": "fool", "file": str(path)}
+    return _terminal.Job(
+        f"fool {path.name}", about, lambda: _tasks.fool(network, path, stem, output, target=target, **options)
+    )
+
+
+def _visualize_job(
+    network: "Model", target: int, output: Path, seed: int, init_image: Path | None, options: dict[str, Any]
+) -> _terminal.Job:
+    from jaxviz import _tasks, labels
+
+    about = {"method": "visualize", "file": None if init_image is None else str(init_image)}
+    return _terminal.Job(
+        f"visualize {labels.name(target)}",
+        about,
+        lambda: _tasks.visualize(network, target, output, seed=seed, init_image=init_image, **options),
+    )
+
+
+def _report(records: list[dict[str, Any]], as_json: bool) -> None:
+    rows = []
+    for record in records:
+        if "output" not in record:
+            continue
+        start = "noise" if record["file"] is None else Path(record["file"]).name
+        if record["method"] == "saliency":
+            result = f"{record['class']['name']}, {_percent(record['class'])}"
+        elif record["method"] == "fool":
+            before, after = record["original"], record["fooled"]
+            result = f"{before['name']}, {_percent(before)} -> {after['name']}, {_percent(after)}"
+            result += f"\n{record['steps']} steps, at most {record['largest_change_in_levels']} of 255 levels"
+        else:
+            result = f"{record['target']['name']}, {_percent(record['target'])}"
+        rows.append((record["method"], start, result, "\n".join(Path(name).name for name in record["output"])))
+    columns = ("method", "start", "result", "written")
+    _terminal.report(records, as_json=as_json, columns=columns, rows=rows)
+
+
+def _percent(found: dict[str, Any]) -> str:
+    return f"{found['probability']:.1%}"
+
+
+def _find(text: str) -> int:
+    from jaxviz import labels
+
+    return labels.find(text)
+
+
+def _load(model: ModelName, weights: str | None) -> "Model":
+    import jaxviz
+
+    return jaxviz.load_model(model, weights=weights)
+
+
+def main() -> None:
+    """Runs the command; an error that a user can mend is one line, not a traceback."""
+    try:
+        app()
+    except (ValueError, IndexError, ImportError, OSError) as error:
+        _terminal.fail(str(error))
+        raise SystemExit(1) from error

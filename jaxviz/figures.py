@@ -1,0 +1,109 @@
+"""The figures of the three methods, as matplotlib figures that nobody displays unasked (extra `app`).
+
+Images are ImageNet-normalized, (h, w, 3); a caption is text under a picture.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.figure import Figure
+
+from jaxviz import images as _images
+from weights_convert.files import replacing
+
+_INCHES = 2.6  # of one picture: 260 pixels at `save`'s resolution, so that 224 are not scaled down
+
+
+def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str]) -> Figure:
+    """Each image above its saliency map, white from the 99.5th percentile of the map on.
+
+    A few pixels have many times the saliency of all others; a scale up to them would show little but black.
+
+    Args:
+        images: (n, h, w, 3).
+        maps: (n, h, w), as `saliency_maps` returns them.
+        captions: n texts, one under each image.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import figures
+        >>> figure = figures.saliency_figure(jnp.zeros((2, 8, 8, 3)), jnp.ones((2, 8, 8)), ["a cat", "a cup"])
+        >>> len(figure.axes)
+        4
+    """
+    pictures, maps = np.asarray(_images.to_uint8(images)), np.asarray(maps)
+    figure, axes = _grid(2, len(pictures))
+    for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
+        axes[0][column].imshow(picture, interpolation="nearest")
+        axes[0][column].set_xlabel(caption)
+        white = np.percentile(values, 99.5)
+        axes[1][column].imshow(values, cmap="hot", vmin=0, vmax=white, interpolation="nearest")
+        axes[1][column].set_xlabel(f"saliency, white from {white:.2g}")
+    return figure
+
+
+def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
+    """Original, fooled, difference and magnified difference side by side.
+
+    Args:
+        pictures: four (h, w, 3) uint8 pictures; `difference_picture` makes the last two.
+        captions: four texts, one under each picture.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxviz import figures
+        >>> grey = np.full((8, 8, 3), 127, np.uint8)
+        >>> figure = figures.fooling_figure([grey] * 4, ["a", "b", "c", "d"])
+        >>> [axes.get_title() for axes in figure.axes]
+        ['original', 'fooled', 'difference', 'difference, magnified']
+    """
+    figure, axes = _grid(1, 4)
+    titles = ("original", "fooled", "difference", "difference, magnified")
+    for cell, picture, title, caption in zip(axes[0], pictures, titles, captions, strict=True):
+        cell.imshow(np.asarray(picture), interpolation="nearest")
+        cell.set_title(title)
+        cell.set_xlabel(caption)
+    return figure
+
+
+def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1) -> np.ndarray:
+    """changed - original of two uint8 pictures, times `gain`, around middle grey.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxviz import figures
+        >>> a = np.zeros((1, 1, 3), np.uint8)
+        >>> figures.difference_picture(a, a + np.uint8(4), gain=10)
+        array([[[168, 168, 168]]], dtype=uint8)
+    """
+    difference = np.asarray(changed, np.float32) - np.asarray(original, np.float32)
+    return np.clip(128 + gain * difference, 0, 255).round().astype(np.uint8)
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure, whole or not at all, in the format of the file's suffix.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> from jaxviz import figures
+        >>> grey = np.full((8, 8, 3), 127, np.uint8)
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "figure.png")
+        >>> figures.save(path, figures.fooling_figure([grey] * 4, ["a", "b", "c", "d"]))
+        >>> path.exists()
+        True
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def _grid(rows: int, columns: int):
+    # matplotlib.pyplot would keep every figure alive and look for a display
+    figure = Figure(figsize=(columns * _INCHES, rows * (_INCHES + 0.6)), layout="compressed")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for cell in axes.flat:
+        cell.set_xticks([])
+        cell.set_yticks([])
+    return figure, axes

@@ -1,0 +1,216 @@
+"""Image files and arrays, and the few pure image operations that the methods need.
+
+Images are (..., h, w, 3) RGB in ImageNet-normalized space: 8-bit values over 255, minus `IMAGENET_MEAN`, over
+`IMAGENET_STD`; valid values lie within `IMAGENET_BOUNDS`.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from weights_convert.files import replacing
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# The value of each 8-bit level in each channel. A table, so that the same pixel has the same bits wherever it is
+# computed; a compiler is free to turn the division into a product.
+_LEVELS = (
+    np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - np.asarray(IMAGENET_MEAN, np.float32)
+) / np.asarray(IMAGENET_STD, np.float32)
+IMAGENET_BOUNDS = (_LEVELS[0], _LEVELS[255])
+
+
+def from_uint8(images: ArrayLike) -> Float[Array, "*n h w 3"]:
+    """8-bit RGB to ImageNet-normalized images.
+
+    Args:
+        images: (..., h, w, 3), uint8.
+
+    Raises:
+        ValueError: another type or number of channels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import images
+        >>> images.to_uint8(images.from_uint8(jnp.full((1, 1, 3), 7, jnp.uint8)))
+        Array([[[7, 7, 7]]], dtype=uint8)
+    """
+    images = jnp.asarray(images)
+    if images.dtype != jnp.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+        raise ValueError(f"`images` must be uint8 of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
+    return jnp.asarray(_LEVELS)[images, jnp.arange(3)]
+
+
+def to_uint8(images: ArrayLike) -> UInt8[Array, "*n h w 3"]:
+    """ImageNet-normalized images to 8-bit RGB, clipped to the valid range and rounded to the nearest level.
+
+    Args:
+        images: (..., h, w, 3), floating point.
+
+    Raises:
+        ValueError: another type or number of channels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import images
+        >>> images.to_uint8(jnp.zeros((1, 1, 3)))  # the mean colour
+        Array([[[124, 116, 104]]], dtype=uint8)
+    """
+    images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 3 or images.shape[-1] != 3:
+        raise ValueError(f"`images` must be floating point of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
+    mean, std = (jnp.asarray(values, images.dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return jnp.round(jnp.clip((images * std + mean) * 255, 0, 255)).astype(jnp.uint8)
+
+
+def load(paths: PathLike | Sequence[PathLike], *, size: int = 224, resize: int = 256) -> Float[Array, "n size size 3"]:
+    """Image files as a batch, prepared as torchvision prepares images for evaluation.
+
+    The shorter side is resized to `resize` (bilinear, antialiased), the centre `size` x `size` cut out, and the values
+    normalized. Orientation tags are obeyed; grey, palette, CMYK and 16-bit images become 8-bit RGB; transparency is
+    dropped, as torchvision drops it.
+
+    Args:
+        paths: one file or several, of any format that Pillow reads.
+        size: side of the square that is cut out, in pixels.
+        resize: length of the shorter side before that, in pixels, >= `size`. With `size` = `resize` = the image's own
+            side, nothing is resampled.
+
+    Returns:
+        (n, size, size, 3) float32, ImageNet-normalized RGB.
+
+    Raises:
+        ValueError: no paths, sizes out of range, a file that is no image, is damaged, or is too large to decode safely.
+        OSError: a file that is missing or cannot be read.
+
+    Example:
+        >>> from importlib import resources
+        >>> from jaxviz import images
+        >>> images.load(resources.files("skimage.data") / "chelsea.png").shape
+        (1, 224, 224, 3)
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if not paths:
+        raise ValueError("`paths` is empty; give at least one image file.")
+    if not 1 <= size <= resize:
+        raise ValueError(f"`size` must be in 1 to `resize` ({resize}), got {size}.")
+    return from_uint8(np.stack([_load_one(Path(path), size, resize) for path in paths]))
+
+
+def _load_one(path: Path, size: int, resize: int) -> UInt8[np.ndarray, "size size 3"]:
+    with path.open("rb") as file:  # a missing or unreadable file: the system's own error names it
+        try:
+            with Image.open(file) as image:
+                image = _rgb(ImageOps.exif_transpose(image))
+        except UnidentifiedImageError as error:
+            raise ValueError(f"{path}: not an image that Pillow can read.") from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{path}: too large to decode safely; scale it down first. {error}") from error
+        except Exception as error:  # whatever a decoder says of bytes that it did not expect
+            raise ValueError(f"{path}: damaged or unsupported image: {error}") from error
+    width, height = (int(resize * side / min(image.size)) for side in image.size)
+    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(
+            f"{path}: {image.width} x {image.height} pixels are too elongated, with a shorter side of {resize} it would "
+            f"have {width * height} pixels; crop it first."
+        )
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white; the high byte is what it takes of RGB
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode!r} have no known range; save it with 8 or 16 bits.")
+    if image.mode == "P":  # by way of RGBA, where a palette's transparency may be of any form
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def save(path: PathLike, image: ArrayLike) -> None:
+    """Writes one image, as 8-bit RGB in the format of the file's suffix, whole or not at all.
+
+    PNG keeps every value; JPEG does not, and what fools a model may no longer fool it.
+
+    Args:
+        path: the file, replaced where it exists.
+        image: (h, w, 3), ImageNet-normalized floating point, or uint8 as it is.
+
+    Raises:
+        ValueError: another shape or type, values that are not finite, a suffix that Pillow does not write.
+        OSError: the folder is missing, cannot be written, or is full.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import images
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> images.save(folder / "mean.png", jnp.zeros((4, 4, 3)))
+        >>> images.load(folder / "mean.png", size=4, resize=4).shape
+        (1, 4, 4, 3)
+    """
+    path = Path(path)
+    image = jnp.asarray(image)
+    if image.ndim != 3:
+        raise ValueError(f"`image` must have shape (h, w, 3), got {image.shape}; save one image at a time.")
+    if image.dtype != jnp.uint8:
+        if not jnp.isfinite(image).all():
+            raise ValueError("`image` has values that are not finite, so there is nothing to see.")
+        image = to_uint8(image)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"`path` must end in a suffix that Pillow writes, such as .png, got {path.name!r}.")
+    with replacing(path) as temporary:
+        Image.fromarray(np.asarray(image)).save(temporary)
+
+
+def shift(image: Float[Array, "h w c"], offset: Int[Array, " 2"]) -> Float[Array, "h w c"]:
+    """Translates an image by (rows, columns), which may be traced; what leaves one side enters at the other."""
+    return jnp.roll(image, offset, axis=(0, 1))
+
+
+def blur(image: Float[Array, "h w c"], sigma: Float[Array, ""] | float) -> Float[Array, "h w c"]:
+    r"""Gaussian blur of both axes, equal to `scipy.ndimage.gaussian_filter1d` (reflect, truncate 4).
+
+    .. math:: w_k \propto e^{-k^2 / 2 \sigma^2}, \quad |k| \le \lfloor 4 \sigma + 1/2 \rfloor
+
+    As one matrix for each axis, so that `sigma` may be traced.
+
+    Args:
+        image: (h, w, c).
+        sigma: standard deviation in pixels, from 0 (no blur) to half the shorter side.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import images
+        >>> images.blur(jnp.ones((4, 4, 1)), 0.5).round(3).min()
+        Array(1., dtype=float32)
+    """
+    rows, columns = (_blur_matrix(size, jnp.asarray(sigma, image.dtype)) for size in image.shape[:2])
+    return jnp.einsum("ih,jw,hwc->ijc", rows, columns, image, precision=lax.Precision.HIGHEST)
+
+
+def _blur_matrix(size: int, sigma: Float[Array, ""]) -> Float[Array, "size size"]:
+    radius = jnp.floor(4 * sigma + 0.5)
+    here, there = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
+    # A reflected signal repeats after 2 * size; source `there` is seen at there + m, and mirrored at -1 - there + m.
+    periods = 2 * size * jnp.arange(-2, 3)[:, None, None]
+    distances = jnp.concatenate([there - here + periods, -1 - there - here + periods]).astype(sigma.dtype)
+    weights = jnp.exp(-0.5 * jnp.square(distances / jnp.maximum(sigma, 1e-6)))
+    weights = jnp.where(jnp.abs(distances) <= radius, weights, 0).sum(0)
+    return weights / weights.sum(1, keepdims=True)

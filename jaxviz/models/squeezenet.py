@@ -1,0 +1,103 @@
+"""SqueezeNet 1.0 and 1.1 (Iandola et al. 2016), equal to torchvision's in evaluation mode."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxviz.models._layers import check_images, max_pool_ceil
+
+# (squeeze, expand) filters of fire2 to fire9; each expands twice, by 1 x 1 and by 3 x 3
+_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+# filters and kernel of conv1; the fires that a pooling follows; the smallest image that reaches the last one
+_VERSIONS = {"1_0": (96, 7, (4, 8), 21), "1_1": (64, 3, (3, 5), 17)}
+
+
+class Fire(nnx.Module):
+    """A 1 x 1 squeeze, then 1 x 1 and 3 x 3 expansions side by side."""
+
+    def __init__(self, inputs: int, squeeze: int, expand: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        def conv(inputs: int, outputs: int, size: int) -> nnx.Conv:
+            padding = size // 2
+            return nnx.Conv(inputs, outputs, (size, size), padding=padding, dtype=dtype, param_dtype=dtype, rngs=rngs)
+
+        self.squeeze = conv(inputs, squeeze, 1)
+        self.expand1x1 = conv(squeeze, expand, 1)
+        self.expand3x3 = conv(squeeze, expand, 3)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
+        x = nnx.relu(self.squeeze(x))
+        return jnp.concatenate([nnx.relu(self.expand1x1(x)), nnx.relu(self.expand3x3(x))], axis=-1)
+
+
+class SqueezeNet(nnx.Module):
+    """SqueezeNet, a fully convolutional classifier: images (n, h, w, 3) -> raw scores (n, k).
+
+    Images are RGB in ImageNet-normalized space (`jaxviz.images`), of any size from 21 x 21 (1.0) or 17 x 17 (1.1)
+    on. The scores come out of a ReLU and an average over positions: none is negative, and a class that no position
+    supports has score 0 and an exactly zero gradient. Dropout, which inference never uses, is left out.
+
+    Args:
+        version: "1_0", the network of the paper, or "1_1", its authors' successor: equal accuracy, 2.4 times cheaper.
+        num_classes: number of scores k.
+        dtype: of weights and activations; the scores are float32 in any case, so that they do not tie.
+        rngs: seeds the initial weights.
+
+    Raises:
+        ValueError: unknown `version`.
+
+    Reference:
+        Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size,
+        arXiv:1602.07360.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxviz.models import SqueezeNet
+        >>> model = SqueezeNet("1_1", num_classes=10, rngs=nnx.Rngs(0))
+        >>> model(jnp.zeros((2, 64, 64, 3))).shape
+        (2, 10)
+    """
+
+    def __init__(
+        self,
+        version: Literal["1_0", "1_1"],
+        *,
+        num_classes: int = 1000,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if version not in _VERSIONS:
+            raise ValueError(f"`version` must be one of {', '.join(map(repr, _VERSIONS))}, got {version!r}.")
+        filters, kernel, self.pooled_fires, self.min_size = _VERSIONS[version]
+        inputs = (filters, *(2 * expand for _, expand in _FIRES))
+        self.conv1 = nnx.Conv(
+            3, filters, (kernel, kernel), strides=2, padding="VALID", dtype=dtype, param_dtype=dtype, rngs=rngs
+        )
+        self.fires = nnx.List(
+            Fire(n, squeeze, expand, dtype=dtype, rngs=rngs)
+            for n, (squeeze, expand) in zip(inputs[:-1], _FIRES, strict=True)
+        )
+        self.conv10 = nnx.Conv(inputs[-1], num_classes, (1, 1), dtype=dtype, param_dtype=dtype, rngs=rngs)
+
+    def stages(self, images: Float[Array, "n h w 3"]) -> Iterator[tuple[str, Array]]:
+        """Yields the name and the activations of each stage, in order; the last is ("scores", (n, k))."""
+        check_images(images, self.min_size)
+        yield "conv1", (x := nnx.relu(self.conv1(images)))
+        yield "pool1", (x := max_pool_ceil(x))
+        for i, fire in enumerate(self.fires, start=2):
+            yield f"fire{i}", (x := fire(x))
+            if i in self.pooled_fires:
+                yield f"pool{i}", (x := max_pool_ceil(x))
+        yield "conv10", (x := nnx.relu(self.conv10(x)))
+        yield "scores", x.mean((1, 2), dtype=jnp.float32)
+
+    def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n k"]:
+        """Raw class scores."""
+        scores = images
+        for _, scores in self.stages(images):
+            pass  # one stage at a time, so that an un-jitted call holds no more than it needs
+        return scores

@@ -1,0 +1,133 @@
+"""Pretrained models: where their weights come from, and that they are the right ones."""
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import platformdirs
+from jax.typing import DTypeLike
+
+import weights_convert
+from weights_convert.tables import check_names
+
+if TYPE_CHECKING:
+    from jaxviz.models import VGG16, SqueezeNet
+
+# The sources of each architecture by name, the default first
+_SOURCES = {
+    "squeezenet1_0": ("torchvision",),
+    "squeezenet1_1": ("caffe", "torchvision"),
+    "vgg16": ("torchvision",),
+}
+
+
+def load_model(
+    name: str, *, weights: str | os.PathLike[str] | None = None, dtype: DTypeLike = jnp.float32
+) -> "SqueezeNet | VGG16":
+    """A pretrained network in evaluation form: images (n, h, w, 3) -> raw scores (n, k).
+
+    Whatever the source, images are ImageNet-normalized RGB (`jaxviz.images`). Files in jaxviz's own layout are
+    kept in `$JAXVIZ_CACHE`, or else in the platform's cache folder.
+
+    Args:
+        name: "squeezenet1_0", "squeezenet1_1" or "vgg16".
+        weights: where from:
+            "caffe", the authors' SqueezeNet 1.1 (the default there), which needs no download, only the extra `app`;
+            "torchvision", torchvision's official file (the default of the others), downloaded once, checked against
+            its SHA-256, converted and cached; needs the extra `convert`;
+            or the path of a .safetensors file that `python -m weights_convert` wrote, or of a .pth state dict of
+            torchvision's layout (extra `convert`). A file may have any number of classes.
+        dtype: `float32` or `bfloat16`, of weights and activations; scores are float32.
+
+    Returns:
+        An NNX module, itself a pytree: it can be passed to the methods and to `jax.jit` as it is.
+
+    Raises:
+        ValueError: unknown name, source or dtype; a damaged file, or one of another network.
+        ImportError: the extra that the source needs is not installed.
+        ConnectionError: the download failed.
+        OSError: a file or the cache folder that cannot be read or written.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = jaxviz.load_model("squeezenet1_1")
+        >>> model(jnp.zeros((1, 224, 224, 3))).shape
+        (1, 1000)
+    """
+    if name not in _SOURCES:
+        raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
+    if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
+        raise ValueError(f"`dtype` must be float32 or bfloat16, got {jnp.dtype(dtype)}.")
+    found = _find(name, _SOURCES[name][0] if weights is None else weights)
+    if found.architecture != name:
+        raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
+    return _filled(name, found.arrays, dtype)
+
+
+def cache_folder() -> Path:
+    """`$JAXVIZ_CACHE`, or else the platform's cache folder, made if need be."""
+    folder = Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write the cache folder {folder} ({error.strerror}): set JAXVIZ_CACHE to another"
+        ) from error
+    return folder
+
+
+def _find(name: str, weights: str | os.PathLike[str]) -> weights_convert.Weights:
+    if weights == "caffe" and weights in _SOURCES[name]:
+        return weights_convert.caffe()
+    if weights == "torchvision":
+        cached = cache_folder() / f"{name}-torchvision.safetensors"
+        if not cached.exists():
+            weights_convert.write(cached, weights_convert.official(name, cached.parent))
+        return weights_convert.read(cached)
+    path = Path(weights)
+    if path.suffix == ".safetensors":
+        return weights_convert.read(path)
+    if path.suffix in (".pth", ".pt"):
+        return weights_convert.torchvision(path, name)
+    raise ValueError(
+        f"`weights` of {name} must be {_listed(_SOURCES[name])}, or the path of a .safetensors or .pth file, "
+        f"got {os.fspath(weights)!r}."
+    )
+
+
+def _filled(name: str, arrays: dict[str, Any], dtype: DTypeLike) -> Any:
+    model = _abstract(name, arrays, dtype)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(model)
+    names = [jax.tree_util.keystr(path[:-1], simple=True, separator="/") for path, _ in leaves]  # less "value"
+    check_names(arrays, names)
+    for key, (_, leaf) in zip(names, leaves, strict=True):
+        if arrays[key].shape != leaf.shape:
+            raise ValueError(f"`weights` do not fit {name}: {key} has shape {arrays[key].shape}, not {leaf.shape}.")
+    # Taken out one by one, so that no two copies of all weights are alive.
+    return structure.unflatten([jnp.asarray(arrays.pop(key), dtype) for key in names])
+
+
+def _abstract(name: str, arrays: dict[str, Any], dtype: DTypeLike) -> Any:
+    """The network without weights, with as many classes as `arrays` has."""
+    from flax import nnx  # here, so that the methods alone do not wait for it
+
+    from jaxviz.models import VGG16, SqueezeNet
+
+    build = {
+        "squeezenet1_0": functools.partial(SqueezeNet, "1_0"),
+        "squeezenet1_1": functools.partial(SqueezeNet, "1_1"),
+        "vgg16": VGG16,
+    }[name]
+    last = arrays.get("conv10/bias", arrays.get("fc8/bias"))
+    num_classes = 1000 if last is None else len(last)
+    return nnx.eval_shape(lambda: build(num_classes=num_classes, dtype=dtype, rngs=nnx.Rngs(0)))
+
+
+def _listed(names: Any) -> str:
+    return " or ".join(repr(name) for name in names)

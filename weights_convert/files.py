@@ -1,0 +1,70 @@
+"""Weight files in jaxviz's layout (safetensors), and files that are there whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+CONVERTER_VERSION = "1"
+
+
+class Weights(NamedTuple):
+    """Weights in jaxviz's layout, of which architecture they are, and where they are from."""
+
+    arrays: dict[str, np.ndarray]
+    architecture: str
+    source: str
+    source_sha256: str
+
+
+def write(path: Path, weights: Weights) -> None:
+    """Writes a .safetensors file, with all but the arrays as its metadata."""
+    metadata = {field: getattr(weights, field) for field in Weights._fields if field != "arrays"}
+    with replacing(path) as temporary:
+        safetensors.numpy.save_file(weights.arrays, temporary, {**metadata, "converter_version": CONVERTER_VERSION})
+
+
+def read(path: Path) -> Weights:
+    """Reads what `write` wrote.
+
+    Raises:
+        ValueError: damaged, or not written by `write`.
+        OSError: missing, or cannot be read.
+    """
+    with path.open("rb"):
+        pass  # a missing or unreadable file: the system's own error names it
+    again = "write it again with `python -m weights_convert`, or delete it if it lies in jaxviz's cache"
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file ({error}); {again}.") from error
+    if metadata.get("converter_version") != CONVERTER_VERSION:
+        raise ValueError(f"{path} is not in the layout of this version of jaxviz; {again}.")
+    return Weights(arrays, metadata["architecture"], metadata["source"], metadata["source_sha256"])
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary file beside `path` to write to, which takes its place when the block ends without an error.
+
+    Nobody ever sees half a file, not even of two processes that write the same one.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's are for the owner alone
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
