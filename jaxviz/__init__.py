@@ -2,6 +2,7 @@
 
 from jaxviz import images as images
 from jaxviz import labels as labels
+from jaxviz._accelerate import accelerate as accelerate
 from jaxviz._class_visualization import ClassVisualization as ClassVisualization
 from jaxviz._class_visualization import class_visualizations as class_visualizations
 from jaxviz._fooling import FoolingResult as FoolingResult
@@ -12,6 +13,7 @@ from jaxviz.weights import load_model as load_model
 __all__ = [
     "ClassVisualization",
     "FoolingResult",
+    "accelerate",
     "class_visualizations",
     "fooling_images",
     "images",

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._model import Bounds, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+from jaxviz._batching import for_each
+from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
 from jaxviz.images import blur, shift
 
 if TYPE_CHECKING:
@@ -32,9 +34,9 @@ class ClassVisualization(NamedTuple):
 
 def class_visualizations(
     model: Model,
-    targets: ArrayLike,
+    targets: Labels,
     *,
-    key: Key[Array, "*n"],
+    key: Array,
     init_images: ArrayLike | None = None,
     image_shape: tuple[int, int, int] = (224, 224, 3),
     num_steps: int = 200,
@@ -100,12 +102,12 @@ def class_visualizations(
     else:
         if len(image_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in image_shape):
             raise ValueError(f"`image_shape` must be (h, w, c), three sizes of 1 or more, got {image_shape}.")
-        images = jax.ShapeDtypeStruct((*jnp.shape(targets)[:1], *image_shape), jnp.float32)
+        images = jax.ShapeDtypeStruct((len(targets) if np.ndim(targets) else 0, *image_shape), jnp.float32)
     targets = as_labels(targets, model, images, name="targets")
     if not isinstance(num_steps, int) or num_steps < 1:
         raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
     if snapshot_every is not None and not (isinstance(snapshot_every, int) and 1 <= snapshot_every <= num_steps):
-        raise ValueError(f"`snapshot_every` must be an integer in 1 to {num_steps} (`num_steps`), got {snapshot_every!r}.")
+        raise ValueError(f"`snapshot_every` must be an integer in 1 to {num_steps}, got {snapshot_every!r}.")
     return _class_visualizations(
         model,
         targets,
@@ -124,8 +126,8 @@ def class_visualizations(
     )
 
 
-def _example_keys(key: Key[Array, "*n"], n: int) -> Key[Array, " n"]:
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+def _example_keys(key: Array, n: int) -> Key[Array, " n"]:
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
@@ -146,19 +148,16 @@ def _class_visualizations(
     max_jitter: Int[Array, ""],
     blur_every: Int[Array, ""],
     blur_sigma: Float[Array, ""],
-    bounds: tuple[Float[Array, " c"], Float[Array, " c"]] | None,
+    bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
     image_shape: tuple[int, int, int],
     num_steps: int,
     optimizer: Any,
     snapshot_every: int | None,
 ) -> ClassVisualization:
-    def visualize(target: Int[Array, ""], key: Key[Array, ""], image: Float[Array, "h w c"] | None):
-        noise_key, jitter_key = jax.random.split(key)
-        x = jax.random.normal(noise_key, image_shape) if image is None else image
-
+    def visualize(x: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""]) -> ClassVisualization:
         def step(carry: tuple[Array, Any], t: Int[Array, ""]) -> tuple[tuple[Array, Any], Float[Array, ""]]:
             x, memory = carry
-            offset = jax.random.randint(jax.random.fold_in(jitter_key, t), (2,), 0, max_jitter + 1)
+            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, max_jitter + 1)
             x = shift(x, offset)
             score, _, gradient = class_gradient(model, x, target)
             norm = jnp.sqrt(jnp.square(x).sum())
@@ -189,6 +188,9 @@ def _class_visualizations(
         whole = num_steps // snapshot_every * snapshot_every
         carry, (scores, snapshots) = lax.scan(leg, carry, times[:whole].reshape(-1, snapshot_every))
         (x, _), rest = run(carry, times[whole:])
-        return ClassVisualization(x, jnp.concatenate([scores.reshape(-1), rest]), snapshots)
+        return ClassVisualization(x, jnp.concatenate([scores.reshape(whole), rest]), snapshots)
 
-    return jax.vmap(visualize)(targets, keys, init_images)
+    noise_keys, jitter_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    if init_images is None:
+        init_images = jax.vmap(lambda key: jax.random.normal(key, image_shape))(noise_keys)
+    return for_each(visualize, init_images, targets, jitter_keys)

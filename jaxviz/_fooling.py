@@ -9,7 +9,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxviz._model import Bounds, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+from jaxviz._batching import default_lanes, in_lanes
+from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
 
 if TYPE_CHECKING:
     import optax
@@ -34,7 +35,7 @@ class FoolingResult(NamedTuple):
 def fooling_images(
     model: Model,
     images: ArrayLike,
-    targets: ArrayLike,
+    targets: Labels,
     *,
     step_size: ArrayLike = 0.5,
     max_steps: ArrayLike = 100,
@@ -42,10 +43,11 @@ def fooling_images(
     bounds: Bounds | None = None,
     levels: ArrayLike | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
+    lanes: int | None = None,
 ) -> FoolingResult:
     r"""Climbs the target's score from each image until the model predicts the target.
 
-    .. math:: x \leftarrow x + \eta \frac{g}{\lVert g \rVert_2}, \qquad g = \frac{\partial \tilde y_{target}}{\partial x}
+    .. math:: x \leftarrow x + \eta \frac{g}{\lVert g \rVert_2}, \quad g = \frac{\partial \tilde y_{target}}{\partial x}
 
     The class is tested before each step, so an image that is in the target class already comes back unchanged, with
     0 steps. Each image stops by itself. Composes under `jit` and `vmap`; a loop of unknown length has no reverse-mode
@@ -65,6 +67,8 @@ def fooling_images(
             unrounded, and the rounded image is returned: it stays in the target class when saved and loaded.
         optimizer: an optax gradient transformation in place of the rule above, built once (a new one compiles
             again). It is given -g, so that its descent climbs.
+        lanes: images in flight, >= 1; one that is done makes room for the next. It changes the speed and the memory,
+            not the result; the default suits the platform. A new value compiles again.
 
     Returns:
         FoolingResult(images, steps, fooled, stalled).
@@ -90,6 +94,8 @@ def fooling_images(
     targets = as_labels(targets, model, images, name="targets")
     if levels is not None and bounds is None:
         raise ValueError("`levels` needs `bounds`, the values of the lowest and the highest level.")
+    if lanes is not None and not (isinstance(lanes, int) and lanes >= 1):
+        raise ValueError(f"`lanes` must be an integer of 1 or more, got {lanes!r}.")
     return _fooling_images(
         model,
         images,
@@ -100,6 +106,7 @@ def fooling_images(
         bounds=as_bounds(bounds, images.shape[-1]),
         levels=None if levels is None else as_number(levels, int, name="levels", low=2),
         optimizer=optimizer,
+        lanes=default_lanes(images) if lanes is None else lanes,
     )
 
 
@@ -114,7 +121,7 @@ class _State(NamedTuple):
     stalled: Bool[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames="optimizer")
+@functools.partial(jax.jit, static_argnames=("optimizer", "lanes"))
 def _fooling_images(
     model: Model,
     images: Float[Array, "n h w c"],
@@ -123,9 +130,10 @@ def _fooling_images(
     step_size: Float[Array, ""],
     max_steps: Int[Array, ""],
     confidence: Float[Array, ""] | None,
-    bounds: tuple[Float[Array, " c"], Float[Array, " c"]] | None,
+    bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
     levels: Int[Array, ""] | None,
     optimizer: Any,
+    lanes: int,
 ) -> FoolingResult:
     def clipped(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         return x if bounds is None else jnp.clip(x, *bounds).astype(x.dtype)
@@ -137,11 +145,11 @@ def _fooling_images(
         spacing = (upper - lower) / (levels - 1).astype(upper.dtype)
         return (lower + spacing * jnp.round((x - lower) / spacing)).astype(x.dtype)
 
-    def start(image: Float[Array, "h w c"]) -> _State:
+    def start(image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
         no, x = jnp.array(False), clipped(image)
         return _State(x, None if optimizer is None else optimizer.init(x), jnp.array(0, jnp.int32), no, no, no)
 
-    def advance(state: _State, target: Int[Array, ""]) -> _State:
+    def advance(state: _State, image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
         score, scores, gradient = class_gradient(model, shown(state.x), target)
         unknown = jnp.isnan(score)
         fooled = (lax.argmax(scores, 0, jnp.int32) == target) & ~unknown
@@ -156,15 +164,14 @@ def _fooling_images(
         x = jnp.where(done, jnp.where(unknown, jnp.nan, state.x), clipped(state.x + update))
         return _State(x, memory, jnp.where(done, state.steps, state.steps + 1), done, fooled, stalled)
 
-    def fool(image: Float[Array, "h w c"], target: Int[Array, ""]) -> FoolingResult:
-        end = lax.while_loop(lambda state: ~state.done, lambda state: advance(state, target), start(image))
-        return FoolingResult(shown(end.x), end.steps, end.fooled, end.stalled)
+    def result(state: _State) -> FoolingResult:
+        return FoolingResult(shown(state.x), state.steps, state.fooled, state.stalled)
 
-    return jax.vmap(fool)(images, targets)
+    return in_lanes(start, advance, result, images, targets, lanes=lanes)
 
 
 def _unit(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """gradient / ‖gradient‖₂, 0 where it is 0; scaled first, since squares of small gradients would vanish."""
+    """The gradient over its norm, 0 where it is 0; scaled first, since the squares of a small one would vanish."""
     largest = jnp.abs(gradient).max()
     scaled = gradient / jnp.where(largest == 0, 1, largest)
     norm = jnp.sqrt(jnp.square(scaled).sum())

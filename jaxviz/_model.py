@@ -5,17 +5,22 @@ one image at a time (`class_gradient`) and are mapped over the batch, so no imag
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from jaxviz._accelerate import accelerate
+
 Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
-Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
+Labels: TypeAlias = ArrayLike | Sequence[int]
+Bound: TypeAlias = ArrayLike | Sequence[float | int]
+Bounds: TypeAlias = tuple[Bound, Bound]
 
 
 def class_score(
@@ -34,11 +39,12 @@ def class_gradient(
 
     A NaN score has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
     """
-    (score, scores), gradient = jax.value_and_grad(class_score, argnums=1, has_aux=True)(model, image, label)
+    gradient_function = accelerate(jax.value_and_grad(class_score, argnums=1, has_aux=True))
+    (score, scores), gradient = gradient_function(model, image, label)
     return score, scores, jnp.where(jnp.isnan(score), jnp.nan, gradient)
 
 
-def as_model(model: Any) -> Model:
+def as_model(model: Any) -> Any:
     """The model as a pytree of arrays; a plain function has no leaves and is told apart by its identity."""
     if not callable(model):
         raise ValueError(f"`model` must be callable, `model(images) -> scores`, got {type(model).__name__}.")
@@ -69,19 +75,18 @@ def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w
     return images
 
 
-def as_labels(
-    labels: ArrayLike, model: Model, images: Array | jax.ShapeDtypeStruct, *, name: str
-) -> Int[Array, " n"]:
+def as_labels(labels: Labels, model: Model, images: Array | jax.ShapeDtypeStruct, *, name: str) -> Int[Array, " n"]:
     """Class indices, one for each image; an unknown class is an error here where its value can be seen, else a NaN."""
-    labels = jnp.asarray(labels)
+    try:
+        labels = jnp.asarray(labels)
+    except TypeError as error:
+        raise ValueError(f"`{name}` must be integers, got {labels!r}; `jaxviz.labels.find` knows names.") from error
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"`{name}` must be integers, got {labels.dtype}.")
     if len(labels) != images.shape[0]:
-        raise ValueError(
-            f"`{name}` must be as many as the images, got {len(labels)} for {images.shape[0]} images."
-        )
+        raise ValueError(f"`{name}` must be as many as the images, got {len(labels)} for {images.shape[0]} images.")
     num_classes = _num_classes(model, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype))
     if not isinstance(labels, jax.core.Tracer):
         for label in labels.tolist():
@@ -104,12 +109,12 @@ def _num_classes(model: Model, image: jax.ShapeDtypeStruct) -> int:
     return scores.shape[1]
 
 
-def as_bounds(bounds: Bounds | None, channels: int) -> tuple[Float[Array, " c"], Float[Array, " c"]] | None:
+def as_bounds(bounds: Bounds | None, channels: int) -> tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None:
     """The pixel range as one lower and one upper value for each channel."""
     if bounds is None:
         return None
     try:
-        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), (channels,)) for bound in bounds)
+        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), (channels,))[None, None] for bound in bounds)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"
@@ -119,11 +124,15 @@ def as_bounds(bounds: Bounds | None, channels: int) -> tuple[Float[Array, " c"],
     return lower, upper
 
 
-def as_number(value: ArrayLike, dtype: type, *, name: str, low: float = 0, high: float = math.inf) -> Array:
+def as_number(value: ArrayLike, dtype: type, *, name: str, low: float | int = 0, high: float | int = math.inf) -> Array:
     """A setting as an int32 or float32 scalar, whatever type it came as, so that a new value never compiles again."""
     kind = jnp.integer if dtype is int else jnp.number
-    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), kind):
+    try:
+        number = jnp.asarray(value)
+    except TypeError:
+        number = jnp.zeros(0)
+    if number.ndim != 0 or not jnp.issubdtype(number.dtype, kind):
         raise ValueError(f"`{name}` must be one {'integer' if dtype is int else 'number'}, got {value!r}.")
-    if not isinstance(value, jax.core.Tracer) and not (low <= value <= high and math.isfinite(value)):
+    if not isinstance(number, jax.core.Tracer) and not (low <= number.item() <= high and math.isfinite(number.item())):
         raise ValueError(f"`{name}` must be finite and in {low} to {high}, got {value}.")
-    return jnp.asarray(value, jnp.int32 if dtype is int else jnp.float32)
+    return number.astype(jnp.int32 if dtype is int else jnp.float32)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxviz._model import Model, as_images, as_labels, as_model, class_gradient
+from jaxviz._batching import for_each
+from jaxviz._model import Labels, Model, as_images, as_labels, as_model, class_gradient
 
 
-def saliency_maps(model: Model, images: ArrayLike, labels: ArrayLike) -> Float[Array, "n h w"]:
+def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Array, "n h w"]:
     r"""Saliency map of each image for its label.
 
     .. math:: M_{pq} = \max_c \left| \frac{\partial \tilde y_{label}}{\partial x_{pqc}} \right|
@@ -45,11 +46,9 @@ def saliency_maps(model: Model, images: ArrayLike, labels: ArrayLike) -> Float[A
 
 
 @jax.jit
-def _saliency_maps(
-    model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"]
-) -> Float[Array, "n h w"]:
+def _saliency_maps(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"]) -> Float[Array, "n h w"]:
     def saliency_map(image: Float[Array, "h w c"], label: Int[Array, ""]) -> Float[Array, "h w"]:
         _, _, gradient = class_gradient(model, image, label)
         return jnp.abs(gradient).max(-1)
 
-    return jax.vmap(saliency_map)(images, labels)
+    return for_each(saliency_map, images, labels)

@@ -14,7 +14,7 @@ from jaxviz._fooling import fooling_images
 from jaxviz._model import Model
 from jaxviz._saliency import saliency_maps
 
-_GAIN = 10  # of the magnified difference
+_GAIN = 10.0  # of the magnified difference
 
 
 @jax.jit
@@ -26,7 +26,7 @@ def _scores(model: Model, batch: Float[Array, "n h w c"]) -> tuple[Float[Array, 
 def classify(model: Model, image: Float[Array, "h w c"], *, top: int = 1) -> list[dict[str, Any]]:
     """The most probable classes of an image, the first one first."""
     scores, probabilities = (np.asarray(values[0]) for values in _scores(model, image[None]))
-    order = np.argsort(-scores, kind="stable")[:top]
+    order = np.argsort(-scores, kind="stable")[:top].tolist()
     return [_class_record(index, scores, probabilities) for index in order]
 
 
@@ -38,8 +38,8 @@ def class_of(model: Model, image: Float[Array, "h w c"], index: int) -> dict[str
 
 def _class_record(index: int, scores: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     return {
-        "index": int(index),
-        "name": labels.name(int(index)),
+        "index": index,
+        "name": labels.name(index),
         "score": float(scores[index]),
         "probability": float(probabilities[index]),
     }
@@ -69,21 +69,19 @@ def fool(model: Model, path: Path, stem: str, output: Path, *, target: int, **op
     Whether the model is fooled is decided by the file: it is read back from disk and classified.
     """
     image = images.load(path)
-    result = fooling_images(
-        model, image, jnp.array([target]), bounds=images.IMAGENET_BOUNDS, levels=256, **options
-    )
+    result = fooling_images(model, image, jnp.array([target]), bounds=images.IMAGENET_BOUNDS, levels=256, **options)
     fooled_file, figure_file = output / f"{stem}-fooled.png", output / f"{stem}-fooling.png"
     images.save(fooled_file, result.images[0])
     side = image.shape[1]
     read_back = images.load(fooled_file, size=side, resize=side)
     original, fooled = (np.asarray(images.to_uint8(batch[0])) for batch in (image, read_back))
-    changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1, _GAIN)]
+    changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1.0, _GAIN)]
     seen = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
     levels = fooled.astype(int) - original
     largest, norm = int(abs(levels).max()), float(np.sqrt(np.square(levels / 255).sum()))
     captions = [_caption(found) for found in seen]
     captions[2] += f"\nat most {largest} of 255 levels"
-    captions[3] += f"\n{_GAIN} times, ‖difference‖₂ = {norm:.2f}"
+    captions[3] += f"\n{_GAIN:g} times, ‖difference‖₂ = {norm:.2f}"
     figures.save(figure_file, figures.fooling_figure([original, fooled, *changes], captions))
     success = bool(result.fooled[0]) and seen[1]["index"] == target
     record = {

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from weights_convert.files import replacing as replacing
 
@@ -27,8 +28,15 @@ class Job(NamedTuple):
 def run(jobs: Sequence[Job]) -> list[Record]:
     """Does the jobs in turn. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
     records = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(jobs))
         for job in jobs:
             progress.update(task, description=job.name)
@@ -50,7 +58,7 @@ def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], 
     else:
         table = Table(*columns)
         for row in rows:
-            table.add_row(*map(str, row))
+            table.add_row(*(Text(str(cell)) for cell in row))  # a file's name may look like rich's markup
         if table.row_count:
             Console().print(table)
     failed = [record for record in records if "error" in record]
@@ -63,7 +71,7 @@ def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], 
 def fail(message: str) -> None:
     """One line on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[red]error:[/]", end=" ")
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(message)
 
 
 def folder(path: Path) -> Path:
@@ -73,9 +81,13 @@ def folder(path: Path) -> Path:
 
 
 def stems(paths: Sequence[Path]) -> list[str]:
-    """A name for the output of each file: its own, numbered from the second file of that name on."""
+    """A name for the output of each file: its own, numbered from the second file of that name on.
+
+    Upper and lower case are the same, as they are to some file systems.
+    """
     names: list[str] = []
     for path in paths:
+        taken = {name.casefold() for name in names}
         candidates = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
-        names.append(next(name for name in candidates if name not in names))
+        names.append(next(name for name in candidates if name.casefold() not in taken))
     return names

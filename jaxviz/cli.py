@@ -1,6 +1,6 @@
 """The command `jaxviz` (extra `app`).
 
-The library is imported inside the commands, so that `--help` does not wait for JAX.
+What only a command needs is imported inside it, so that `--help` does not wait for Flax and matplotlib.
 """
 
 import json
@@ -9,12 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+_NEEDS_APP = 'The command `jaxviz` needs the extra `app` ({}): pip install "jaxviz[app]"'
+
 try:
     import typer
 
     from jaxviz import _terminal
 except ImportError as error:
-    raise SystemExit(f'The command `jaxviz` needs the extra `app` ({error}): pip install "jaxviz[app]"') from error
+    raise SystemExit(_NEEDS_APP.format(error)) from error
 
 if TYPE_CHECKING:
     from jaxviz._model import Model
@@ -164,7 +166,9 @@ def demo(
         ]
     )
     with _terminal.replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2))
+        temporary.write_text(
+            json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
+        )
     _report(records, as_json)
 
 
@@ -240,6 +244,9 @@ def main() -> None:
     """Runs the command; an error that a user can mend is one line, not a traceback."""
     try:
         app()
+    except ModuleNotFoundError as error:  # a part of the extra, imported inside a command
+        _terminal.fail(_NEEDS_APP.format(error))
+        raise SystemExit(1) from error
     except (ValueError, IndexError, ImportError, OSError) as error:
         _terminal.fail(str(error))
         raise SystemExit(1) from error

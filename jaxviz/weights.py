@@ -60,35 +60,22 @@ def load_model(
     """
     if name not in _SOURCES:
         raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
-    if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
-        raise ValueError(f"`dtype` must be float32 or bfloat16, got {jnp.dtype(dtype)}.")
+    if not any(known == dtype for known in (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))):
+        raise ValueError(f"`dtype` must be float32 or bfloat16, got {dtype!r}.")
     found = _find(name, _SOURCES[name][0] if weights is None else weights)
     if found.architecture != name:
         raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
     return _filled(name, found.arrays, dtype)
 
 
-def cache_folder() -> Path:
-    """`$JAXVIZ_CACHE`, or else the platform's cache folder, made if need be."""
-    folder = Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot write the cache folder {folder} ({error.strerror}): set JAXVIZ_CACHE to another"
-        ) from error
-    return folder
-
-
 def _find(name: str, weights: str | os.PathLike[str]) -> weights_convert.Weights:
     if weights == "caffe" and weights in _SOURCES[name]:
         return weights_convert.caffe()
     if weights == "torchvision":
-        cached = cache_folder() / f"{name}-torchvision.safetensors"
+        folder = Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
+        cached = folder / f"{name}-torchvision.safetensors"
         if not cached.exists():
-            weights_convert.write(cached, weights_convert.official(name, cached.parent))
+            weights_convert.write(cached, weights_convert.official(name, folder))
         return weights_convert.read(cached)
     path = Path(weights)
     if path.suffix == ".safetensors":

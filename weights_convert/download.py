@@ -1,11 +1,14 @@
 """torchvision's official weight files, fetched through torchvision and checked."""
 
+import contextlib
+import http.client
+import ssl
 import tempfile
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
-from weights_convert import sources
-from weights_convert.files import Weights
+from weights_convert import files, sources
 
 # torchvision's name for the weights, and the start of the file's SHA-256
 OFFICIAL = {
@@ -24,20 +27,19 @@ def official_url(name: str) -> str:
     return torchvision.models.get_weight(OFFICIAL[name][0]).url
 
 
-def official(name: str, folder: Path) -> Weights:
+def official(name: str, folder: Path) -> files.Weights:
     """The official weights of an architecture, downloaded into `folder` for as long as reading them takes.
 
     Raises:
-        ImportError, ConnectionError, ValueError, OSError: as `download`.
+        ImportError, ConnectionError, ValueError, OSError: as `downloaded`.
     """
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
-        path = Path(temporary, official_url(name).rsplit("/", 1)[-1])
-        download(name, path)
+    with downloaded(name, folder) as path:
         return sources.torchvision(path, name)
 
 
-def download(name: str, path: Path) -> None:
-    """Fetches the official file of architecture `name` to `path`, whole and checked, or not at all.
+@contextlib.contextmanager
+def downloaded(name: str, folder: Path) -> Iterator[Path]:
+    """Gives the official file of architecture `name`, whole and checked, in `folder` until the block ends.
 
     Raises:
         ImportError: torchvision is not installed.
@@ -46,6 +48,18 @@ def download(name: str, path: Path) -> None:
         OSError: the folder cannot be written, or is full.
     """
     url = official_url(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=".download-", dir=folder)
+    except OSError as error:
+        raise files.cannot_write(folder, error) from error
+    with temporary:
+        path = Path(temporary.name, url.rsplit("/", 1)[-1])
+        _fetch(name, url, path, folder)
+        yield path
+
+
+def _fetch(name: str, url: str, path: Path, folder: Path) -> None:
     import torch.hub
 
     by_hand = (
@@ -55,13 +69,13 @@ def download(name: str, path: Path) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=OFFICIAL[name][1])
     except urllib.error.HTTPError as error:
+        error.close()
         raise ConnectionError(f"{url} answered {error.code} {error.reason}. {by_hand}") from error
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise ConnectionError(f"{url} cannot be reached ({error}). {by_hand}") from error
+    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
+        raise ConnectionError(f"{url} cannot be reached ({str(error).strip()}). {by_hand}") from error
     except RuntimeError as error:  # torch.hub's word for a wrong hash, of a file cut short or changed
-        raise ValueError(f"What {url} sent is not the official file: {error}. Nothing was kept. {by_hand}") from error
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{error.strerror} while writing {path.parent}: make room there, or set JAXVIZ_CACHE to another folder",
+        raise ValueError(
+            f"What {url} sent is not the official file, or was cut short ({error}). Nothing was kept. {by_hand}"
         ) from error
+    except OSError as error:
+        raise files.cannot_write(folder, error) from error

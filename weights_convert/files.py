@@ -24,10 +24,27 @@ class Weights(NamedTuple):
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Writes a .safetensors file, with all but the arrays as its metadata."""
+    """Writes a .safetensors file, with all but the arrays as its metadata; makes the folder if need be.
+
+    Raises:
+        OSError: the folder cannot be written, or is full.
+    """
     metadata = {field: getattr(weights, field) for field in Weights._fields if field != "arrays"}
-    with replacing(path) as temporary:
-        safetensors.numpy.save_file(weights.arrays, temporary, {**metadata, "converter_version": CONVERTER_VERSION})
+    metadata["converter_version"] = CONVERTER_VERSION
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            safetensors.numpy.save_file(weights.arrays, temporary, metadata)
+    except (OSError, safetensors.SafetensorError) as error:  # the latter is also safetensors' word for a full disk
+        raise cannot_write(path.parent, error) from error
+
+
+def cannot_write(folder: Path, error: Exception) -> OSError:
+    """What to say, and what to do, when a folder is full or cannot be written."""
+    return OSError(
+        f"cannot write to {folder} ({getattr(error, 'strerror', None) or error}): make room there, or choose another "
+        f"folder (for the cache, set JAXVIZ_CACHE)"
+    )
 
 
 def read(path: Path) -> Weights:
@@ -43,11 +60,12 @@ def read(path: Path) -> Weights:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+            # Before any array: of a stranger's file they may be of dtypes that numpy does not know.
+            if metadata.get("converter_version") != CONVERTER_VERSION:
+                raise ValueError(f"{path} is not in the layout of this version of jaxviz; {again}.")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is damaged, or no safetensors file ({error}); {again}.") from error
-    if metadata.get("converter_version") != CONVERTER_VERSION:
-        raise ValueError(f"{path} is not in the layout of this version of jaxviz; {again}.")
     return Weights(arrays, metadata["architecture"], metadata["source"], metadata["source_sha256"])
 
 

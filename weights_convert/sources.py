@@ -28,6 +28,7 @@ def caffe(path: Path | None = None) -> Weights:
     Raises:
         ImportError: `ndf` is not installed.
         ValueError: the file is not the one that ndf 0.1.4 carries.
+        OSError: missing, or cannot be read.
     """
     content = (path or _ndf_path()).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -77,9 +78,10 @@ def torchvision(path: Path, name: str) -> Weights:
     Raises:
         ImportError: torch is not installed.
         ValueError: not a state dict, damaged, or of another network.
+        OSError: missing, or cannot be read.
     """
     state = read_state_dict(path)
-    arrays = {key: tensor.float().numpy() for key, tensor in state.items()}
+    arrays = {key: tensor.detach().float().numpy() for key, tensor in state.items()}
     try:
         weights = tables.convert(arrays, tables.TORCHVISION[name])
     except ValueError as error:
@@ -101,8 +103,10 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
     except Exception as error:  # pickle, zip and torch each have their own
         raise ValueError(
             f"{path} cannot be read as a state dict: it is damaged, or holds more than tensors. Write one with "
-            f"`torch.save(model.state_dict(), path)`. ({error})"
+            f"`torch.save(model.state_dict(), path)`."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise ValueError(f"{path} is not a state dict; write one with `torch.save(model.state_dict(), path)`.")
     return state

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    """One weight: `target` is `source`, unfolded to `unfold` where given, transposed to `axes`, folded to rank `rank`."""
+    """One weight: `source`, reshaped to `unfold` where given, transposed to `axes`, its first axes folded to `rank`."""
 
     source: str
     target: str

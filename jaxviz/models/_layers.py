@@ -18,11 +18,11 @@ def check_images(images: Float[Array, "..."], min_size: int) -> None:
 def max_pool_ceil(x: Float[Array, "n h w c"]) -> Float[Array, "n oh ow c"]:
     """3 x 3 maximum, stride 2; the last window may overhang the edge (PyTorch's `ceil_mode`)."""
     overhang = [(0, (size - 3) % 2) for size in x.shape[1:3]]
-    return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=overhang)
+    return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=overhang)  # pyright: ignore[reportArgumentType]
 
 
 def adaptive_average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n size size c"]:
-    """PyTorch's `AdaptiveAvgPool2d(size)`: output i is the mean of inputs floor(i n / size) to ceil((i + 1) n / size)."""
+    """PyTorch's `AdaptiveAvgPool2d`: output i is the mean of inputs floor(i n / size) to ceil((i + 1) n / size)."""
     rows, columns = (_bin_means(n, size) for n in x.shape[1:3])
     if x.shape[1:3] == (size, size):
         return x

@@ -1,5 +1,6 @@
 """SqueezeNet 1.0 and 1.1 (Iandola et al. 2016), equal to torchvision's in evaluation mode."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Literal
 
@@ -29,6 +30,7 @@ class Fire(nnx.Module):
         self.expand3x3 = conv(squeeze, expand, 3)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
+        """The two expansions, joined along the channels."""
         x = nnx.relu(self.squeeze(x))
         return jnp.concatenate([nnx.relu(self.expand1x1(x)), nnx.relu(self.expand3x3(x))], axis=-1)
 
@@ -97,7 +99,5 @@ class SqueezeNet(nnx.Module):
 
     def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n k"]:
         """Raw class scores."""
-        scores = images
-        for _, scores in self.stages(images):
-            pass  # one stage at a time, so that an un-jitted call holds no more than it needs
+        [(_, scores)] = deque(self.stages(images), maxlen=1)  # lets the other stages go, where no jit does
         return scores

@@ -1,0 +1,163 @@
+"""Gradient programs made fast where XLA's CPU backend is slow, for any model.
+
+A gradient function is traced to a jaxpr, after autodiff, and the trace evaluated with a few primitives replaced by
+equal, faster ordinary operations. The replacements are for CPUs alone (`lax.platform_dependent`): on a TPU or a GPU the
+original primitive is the better one and stays. Whatever is not known to be safe to replace stays, too.
+
+This file leans on the internals of jaxprs; nothing else in the package does.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend import core
+
+from jaxviz._max_pool import max_pool, max_pool_gradient, windows_of
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def accelerate(gradient_function: _F) -> _F:
+    """The same function, faster on a CPU: same arguments, values and derivatives.
+
+    Meant for functions that differentiate a convolutional network with respect to its input, to be called inside
+    `jax.jit`. The result can be differentiated again (in both modes, in images and weights), mapped, and exported.
+    The methods of this package apply it by themselves, to any model.
+
+    What is replaced, on CPUs alone: max pooling and its gradient; convolutions of 1 x 1, by matrix products; input
+    gradients of convolutions, which XLA compiles badly inside loops. Loops and branches are looked into.
+
+    Args:
+        gradient_function: takes and returns pytrees of arrays.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> gradient = jax.jit(jaxviz.accelerate(jax.grad(lambda x: jnp.square(x).sum())))
+        >>> gradient(jnp.array([1.0, 2.0]))
+        Array([2., 4.], dtype=float32)
+    """
+
+    @functools.wraps(gradient_function)
+    def accelerated(*args: Any, **kwargs: Any) -> Any:
+        leaves, structure = jax.tree.flatten((args, kwargs))
+
+        def flat(*leaves: Any) -> Any:
+            args, kwargs = structure.unflatten(leaves)
+            return gradient_function(*args, **kwargs)
+
+        closed, shape = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+        outputs = _evaluate(closed.jaxpr, closed.consts, *leaves)
+        return jax.tree.structure(shape).unflatten(outputs)
+
+    return accelerated  # pyright: ignore[reportReturnType]
+
+
+def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
+    values: dict[core.Var, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        outputs = _apply(equation, [read(atom) for atom in equation.invars])
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
+    primitive, params = equation.primitive, equation.params
+    if primitive.name in _WITH_JAXPRS:
+        params = {name: _rewritten(value) for name, value in params.items()}
+    original = functools.partial(primitive.bind, **primitive.get_bind_params(params))
+    if (fast := _replacement(equation)) is None:
+        outputs = original(*inputs)
+    else:
+        outputs = lax.platform_dependent(*inputs, cpu=fast, default=original)
+    return list(outputs) if primitive.multiple_results else [outputs]
+
+
+# Primitives whose parameters hold programs that are evaluated as they stand. Left out on purpose: custom derivatives
+# (`custom_jvp_call` must stay one call for further differentiation), rematerialization and `shard_map`.
+_WITH_JAXPRS = ("jit", "pjit", "closed_call", "while", "scan", "cond")
+
+
+def _rewritten(value: Any) -> Any:
+    """A parameter with the programs in it rewritten."""
+    if isinstance(value, core.ClosedJaxpr):
+        if not _worthwhile(value.jaxpr):
+            return value
+        evaluate = functools.partial(_evaluate, value.jaxpr, value.consts)
+        return jax.make_jaxpr(evaluate)(*value.in_avals)
+    if isinstance(value, tuple) and value and all(isinstance(item, core.ClosedJaxpr) for item in value):
+        return tuple(_rewritten(item) for item in value)
+    return value
+
+
+def _worthwhile(jaxpr: core.Jaxpr) -> bool:
+    """Whether a program has anything to replace; one that has not stays as it is, name and all."""
+    return any(
+        _replacement(equation) is not None
+        or (equation.primitive.name in _WITH_JAXPRS and any(map(_worthwhile, core.jaxprs_in_params(equation.params))))
+        for equation in jaxpr.eqns
+    )
+
+
+def _replacement(equation: Any) -> Callable[..., Array] | None:
+    """The faster form of an equation's primitive, or None: not sure means the original."""
+    name, params = equation.primitive.name, equation.params
+    if not all(jnp.issubdtype(atom.aval.dtype, jnp.floating) for atom in equation.invars if hasattr(atom, "aval")):
+        return None
+    if name == "reduce_window_max" and set(params["base_dilation"]) == set(params["window_dilation"]) == {1}:
+        windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
+        return functools.partial(max_pool, windows=windows)
+    if name == "select_and_scatter_add" and params["select_prim"].name == "ge":
+        windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
+        return functools.partial(max_pool_gradient, windows=windows)
+    if name == "conv_general_dilated":
+        return _convolution(equation)
+    return None
+
+
+def _convolution(equation: Any) -> Callable[..., Array] | None:
+    params = dict(equation.params)
+    groups = params["feature_group_count"], params["batch_group_count"]
+    if groups != (1, 1) or params["out_sharding"] is not None:
+        return None
+    images, kernel = (atom.aval for atom in equation.invars)
+    dimensions, rank = params.pop("dimension_numbers"), images.ndim
+    last, space = rank - 1, tuple(range(1, rank - 1))
+    canonical = lax.ConvDimensionNumbers((0, last, *space), (last, last - 1, *range(rank - 2)), (0, last, *space))
+    window = [kernel.shape[axis] for axis in dimensions.rhs_spec[2:]]
+    unit = set(window) == {1} and {*params["window_strides"], *params["lhs_dilation"]} == {1}
+    if unit and not any(any(pad) for pad in params["padding"]):
+
+        def convolve(x: Array, kernel: Array) -> Array:
+            kernel = kernel.reshape(kernel.shape[last - 1 :])
+            contract = (((last,), (0,)), ((), ()))
+            precision, dtype = params["precision"], params["preferred_element_type"]
+            return lax.dot_general(x, kernel, contract, precision=precision, preferred_element_type=dtype)
+
+    elif dimensions == canonical:
+        return None
+    else:
+
+        def convolve(x: Array, kernel: Array) -> Array:
+            # XLA's CPU backend brings convolutions into the form that its fast path takes in the entry computation
+            # alone, so one inside a loop runs 4 to 6 times slower. The barrier keeps the transposed kernel from being
+            # fused back into the convolution. Both can go when XLA canonicalizes in every computation.
+            kernel = lax.optimization_barrier(kernel)
+            return equation.primitive.bind(x, kernel, dimension_numbers=canonical, **params)
+
+    def canonicalized(x: Array, kernel: Array) -> Array:
+        (n, c, *space), (o, i, *window) = dimensions.lhs_spec, dimensions.rhs_spec
+        y = convolve(lax.transpose(x, (n, *space, c)), lax.transpose(kernel, (*window, i, o)))
+        out_n, out_c, *out_space = dimensions.out_spec
+        return lax.transpose(y, [(out_n, *out_space, out_c).index(axis) for axis in range(rank)])
+
+    return canonicalized

@@ -1,0 +1,140 @@
+"""What every test runs under: strict JAX, and the reference data where it is at hand."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of reference images and weights that lies beside the project, never in it."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the reference data are not at {folder}")
+    return folder
+
+
+class Photographs(NamedTuple):
+    pixels: np.ndarray  # (25, 224, 224, 3) uint8
+    labels: np.ndarray  # (25,) class indices
+    names: list[str]
+
+
+@pytest.fixture(scope="session")
+def photographs(shared_data: Path) -> Photographs:
+    data = np.load(shared_data / "imagenet_val_25.npz")
+    names = json.loads((shared_data / "imagenet_val_25.labels.json").read_text())
+    return Photographs(data["X"], data["y"].astype(np.int32), [name for _, name in names])
+
+
+class Linear(NamedTuple):
+    """A classifier whose scores are known in closed form: score k of image x is sum(weights[..., k] * x) + bias[k]."""
+
+    model: Any
+    weights: np.ndarray  # (h, w, c, k)
+    bias: np.ndarray  # (k,)
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        return np.einsum("hwc,hwck->k", image.astype(np.float64), self.weights) + self.bias
+
+
+LINEAR_SHAPE, LINEAR_CLASSES = (5, 4, 3), 7
+
+
+def _nnx_linear(weights: np.ndarray, bias: np.ndarray) -> Any:
+    from flax import nnx
+
+    class Classifier(nnx.Module):
+        def __init__(self, *, rngs: nnx.Rngs):
+            self.linear = nnx.Linear(*weights.shape, rngs=rngs)
+
+        def __call__(self, images):
+            return self.linear(images.reshape(len(images), -1))
+
+    model = Classifier(rngs=nnx.Rngs(0))
+    model.linear.kernel[...], model.linear.bias[...] = jnp.asarray(weights), jnp.asarray(bias)
+    return model
+
+
+def _linen_linear(weights: np.ndarray, bias: np.ndarray) -> Any:
+    from flax import linen
+
+    class Classifier(linen.Module):
+        @linen.compact
+        def __call__(self, images):
+            return linen.Dense(weights.shape[1], name="linear")(images.reshape(len(images), -1))
+
+    variables = {"params": {"linear": {"kernel": jnp.asarray(weights), "bias": jnp.asarray(bias)}}}
+    return jax.tree_util.Partial(Classifier().apply, variables)
+
+
+def _equinox_linear(weights: np.ndarray, bias: np.ndarray) -> Any:
+    import equinox as eqx
+
+    linear = eqx.nn.Linear(*weights.shape, key=jax.random.key(0))
+    where = lambda linear: (linear.weight, linear.bias)  # noqa: E731
+    linear = eqx.tree_at(where, linear, (jnp.asarray(weights.T), jnp.asarray(bias)))
+    arrays, static = eqx.partition(linear, eqx.is_array)
+
+    def apply(arrays, images):
+        return jax.vmap(eqx.combine(arrays, static))(images.reshape(len(images), -1))
+
+    return jax.tree_util.Partial(apply, arrays)
+
+
+def _haiku_linear(weights: np.ndarray, bias: np.ndarray) -> Any:
+    import haiku as hk
+
+    classifier = hk.without_apply_rng(hk.transform(lambda images: hk.Linear(weights.shape[1])(hk.Flatten()(images))))
+    params = {"linear": {"w": jnp.asarray(weights), "b": jnp.asarray(bias)}}
+    return jax.tree_util.Partial(classifier.apply, params)
+
+
+def _function_linear(weights: np.ndarray, bias: np.ndarray) -> Any:
+    return lambda images: images.reshape(len(images), -1) @ jnp.asarray(weights) + jnp.asarray(bias)[None]
+
+
+def _linear(form: str) -> Linear:
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(np.prod(LINEAR_SHAPE), LINEAR_CLASSES)).astype(np.float32)
+    bias = random.normal(size=LINEAR_CLASSES).astype(np.float32)
+    build = {
+        "nnx": _nnx_linear,
+        "linen": _linen_linear,
+        "equinox": _equinox_linear,
+        "haiku": _haiku_linear,
+        "function": _function_linear,
+    }[form]
+    return Linear(build(weights, bias), weights.reshape(*LINEAR_SHAPE, LINEAR_CLASSES), bias)
+
+
+@pytest.fixture(scope="session", params=["nnx", "linen", "equinox", "haiku", "function"])
+def any_linear(request: pytest.FixtureRequest) -> Linear:
+    """The same linear classifier in each form that a model may have."""
+    return _linear(request.param)
+
+
+@pytest.fixture(scope="session")
+def linear() -> Linear:
+    return _linear("nnx")
+
+
+@pytest.fixture(scope="session")
+def linear_images() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(6, *LINEAR_SHAPE)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> Any:
+    """SqueezeNet 1.1 with its default weights, which need no download."""
+    return jaxviz.load_model("squeezenet1_1")

@@ -1,0 +1,109 @@
+"""Each bad input has an error that names the argument and says what is wrong with it."""
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import optax
+import pytest
+
+import jaxviz
+
+MODEL = jax.tree_util.Partial(lambda images: images.sum((1, 2)))  # three classes
+IMAGES = np.ones((2, 4, 5, 3), np.float32)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def unchecked():
+    """As users have it: the annotations are not checked, so the messages are the library's own."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def saliency(model=MODEL, images=IMAGES, labels=(0, 1)):
+    return jaxviz.saliency_maps(model, images, labels)
+
+
+def fool(images=IMAGES, targets=(0, 1), **options):
+    return jaxviz.fooling_images(MODEL, images, targets, **options)
+
+
+def visualize(targets=(0, 1), **options):
+    return jaxviz.class_visualizations(
+        MODEL, targets, **{"key": KEY, "image_shape": (4, 5, 3), "num_steps": 2} | options
+    )
+
+
+CASES = [
+    (lambda: saliency(model=3), ValueError, "`model` must be callable"),
+    (lambda: saliency(model=jax.tree_util.Partial(lambda f, x: x, jax.nn.relu)), ValueError, "arrays alone as leaves"),
+    (lambda: saliency(model=lambda images: images), ValueError, r"must return raw scores of shape \(n, k\)"),
+    (lambda: saliency(model=lambda images: (images, images)), ValueError, "must return raw scores .* got tuple"),
+    (lambda: saliency(model=lambda images: images.sum((0, 1, 2))), ValueError, "must return raw scores"),
+    (lambda: saliency(images=IMAGES[0]), ValueError, r"`images` must have shape .* `images\[None\]`"),
+    (lambda: saliency(images=IMAGES[0, 0]), ValueError, "`images` must have shape"),
+    (lambda: saliency(images=IMAGES[:0], labels=[]), ValueError, "`images` must have shape .* none of them 0"),
+    (lambda: saliency(images=IMAGES.astype(np.uint8)), ValueError, "floating point.* got uint8; .*from_uint8"),
+    (lambda: saliency(images=IMAGES.astype(int)), ValueError, "`images` must be floating point"),
+    (lambda: saliency(labels=[0]), ValueError, "`labels` must be as many as the images, got 1 for 2"),
+    (lambda: saliency(labels=0), ValueError, r"`labels` must have shape \(n,\)"),
+    (lambda: saliency(labels=[]), ValueError, r"`labels` must have shape \(n,\)"),
+    (lambda: saliency(labels=[[0, 1]]), ValueError, r"`labels` must have shape \(n,\)"),
+    (lambda: saliency(labels=[0.0, 1.0]), ValueError, "`labels` must be integers, got float32"),
+    (lambda: saliency(labels=np.array([True, False])), ValueError, "`labels` must be integers, got bool"),
+    (lambda: saliency(labels=[0, 3]), IndexError, "`labels` must be in 0 to 2, got 3"),
+    (lambda: saliency(labels=[-1, 0]), IndexError, "`labels` must be in 0 to 2, got -1"),
+    (lambda: fool(targets=[0, 99]), IndexError, "`targets` must be in 0 to 2, got 99"),
+    (lambda: fool(targets=["stingray", "snail"]), ValueError, "`targets` must be integers.*labels.find"),
+    (lambda: fool(step_size=-1), ValueError, "`step_size` must be finite and in 0 to inf, got -1"),
+    (lambda: fool(step_size=float("nan")), ValueError, "`step_size` must be finite"),
+    (lambda: fool(step_size="0.5"), ValueError, "`step_size` must be one number, got '0.5'"),
+    (lambda: fool(step_size=[0.5, 1.0]), ValueError, "`step_size` must be one number"),
+    (lambda: fool(max_steps=-1), ValueError, "`max_steps` must be finite and in 0"),
+    (lambda: fool(max_steps=1.5), ValueError, "`max_steps` must be one integer, got 1.5"),
+    (lambda: fool(confidence=1.5), ValueError, "`confidence` must be finite and in 0 to 1"),
+    (lambda: fool(levels=256), ValueError, "`levels` needs `bounds`"),
+    (lambda: fool(levels=1, bounds=(0, 1)), ValueError, "`levels` must be finite and in 2"),
+    (lambda: fool(bounds=(1, 0)), ValueError, "`bounds` must have lower < upper"),
+    (lambda: fool(bounds=(0, [1, 2])), ValueError, "`bounds` must be .* 3 channels"),
+    (lambda: fool(bounds=1), ValueError, "`bounds` must be"),
+    (lambda: fool(bounds=(0, 1, 2)), ValueError, "`bounds` must be"),
+    (lambda: fool(lanes=0), ValueError, "`lanes` must be an integer of 1 or more"),
+    (lambda: fool(lanes=2.0), ValueError, "`lanes` must be an integer of 1 or more"),
+    (lambda: visualize(targets=[0, 3]), IndexError, "`targets` must be in 0 to 2, got 3"),
+    (lambda: visualize(targets=0), ValueError, r"`targets` must have shape \(n,\)"),
+    (lambda: visualize(key=0), ValueError, r"`key` must be a typed key, `jax.random.key\(seed\)`"),
+    (lambda: visualize(key=jax.random.PRNGKey(0)), ValueError, "`key` must be a typed key"),
+    (lambda: visualize(key=jax.random.split(KEY, 3)), ValueError, "`key` must be one key or 2"),
+    (lambda: visualize(init_images=IMAGES[0]), ValueError, r"`init_images` must have shape .* `init_images\[None\]`"),
+    (lambda: visualize(init_images=IMAGES[:1]), ValueError, "`targets` must be as many as the images, got 2 for 1"),
+    (lambda: visualize(image_shape=(4, 5)), ValueError, "`image_shape` must be"),
+    (lambda: visualize(image_shape=(4, 0, 3)), ValueError, "`image_shape` must be"),
+    (lambda: visualize(num_steps=0), ValueError, "`num_steps` must be an integer of 1 or more, got 0"),
+    (lambda: visualize(num_steps=2.0), ValueError, "`num_steps` must be an integer"),
+    (lambda: visualize(num_steps=jnp.array(2)), ValueError, "`num_steps` must be an integer"),
+    (lambda: visualize(l2_weight=-1), ValueError, "`l2_weight` must be finite and in 0"),
+    (lambda: visualize(max_jitter=-1), ValueError, "`max_jitter` must be finite and in 0"),
+    (lambda: visualize(blur_every=0), ValueError, "`blur_every` must be finite and in 1"),
+    (lambda: visualize(blur_sigma=2.5), ValueError, "`blur_sigma` must be finite and in 0 to 2"),
+    (lambda: visualize(snapshot_every=3), ValueError, "`snapshot_every` must be an integer in 1 to 2, got 3"),
+    (lambda: visualize(bounds=(0, 0)), ValueError, "`bounds` must have lower < upper"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), CASES)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_an_optimizer_built_once_does_not_compile_again():
+    from jaxviz._fooling import _fooling_images
+
+    optimizer = optax.sgd(0.1)
+    fool(optimizer=optimizer)
+    compiled = _fooling_images._cache_size()
+    fool(optimizer=optimizer)
+    assert _fooling_images._cache_size() == compiled

@@ -1,0 +1,273 @@
+"""The command `jaxviz`: the files it writes, what it prints, what it does about mistakes."""
+
+import importlib
+import importlib.metadata
+import importlib.resources
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from PIL import Image
+
+import jaxviz
+from jaxviz import _tasks, cli, images
+
+CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
+STINGRAY = 6
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Runs the command as its entry point does, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["jaxviz", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Result(end.value.code or 0, printed.out, printed.err)
+
+    return run
+
+
+WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32).at[:, STINGRAY].set(5)
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A linear model in place of the real one, where it does not matter what is seen."""
+    monkeypatch.setattr(
+        jaxviz, "load_model", lambda name, weights: Partial(lambda weights, x: x.mean((1, 2)) @ weights, WEIGHTS)
+    )
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        return np.asarray(image)
+
+
+def test_predict(command, squeezenet):
+    result = command("predict", CHELSEA, COFFEE, "--top", "3", "--json")
+    assert result.code == 0
+    assert [record["file"] for record in result.records] == [CHELSEA, COFFEE]
+    scores = np.asarray(squeezenet(images.load([CHELSEA, COFFEE])), np.float64)
+    for record, expected in zip(result.records, scores, strict=True):
+        best = np.argsort(-expected)[:3]
+        probabilities = np.exp(expected - expected.max())[best] / np.exp(expected - expected.max()).sum()
+        assert [found["index"] for found in record["classes"]] == best.tolist()
+        assert [found["name"] for found in record["classes"]] == [jaxviz.labels.name(int(index)) for index in best]
+        np.testing.assert_allclose([found["score"] for found in record["classes"]], expected[best], rtol=1e-4)
+        np.testing.assert_allclose([found["probability"] for found in record["classes"]], probabilities, rtol=1e-3)
+    table = command("predict", CHELSEA, COFFEE, "--top", "2").out
+    for text in ("chelsea.png", "coffee.png", "tiger cat", "282", "espresso"):
+        assert text in table
+
+
+def test_saliency_of_a_class(command, tmp_path):
+    result = command("saliency", CHELSEA, "--label", "Egyptian cat", "--output", "maps", "--json")
+    assert result.code == 0
+    (record,) = result.records
+    assert record["class"]["index"] == 285
+    assert record["largest"] > 0
+    assert record["output"] == ["maps/chelsea-saliency.png"]
+    assert (tmp_path / "maps" / "chelsea-saliency.png").stat().st_size > 10000
+
+
+def test_fool_until_confident(command, squeezenet):
+    result = command("fool", CHELSEA, "--target", "hay", "--confidence", "0.9", "--json")
+    assert result.code == 0
+    (record,) = result.records
+    scores = np.asarray(squeezenet(images.load(record["output"][0], size=224, resize=224))[0])
+    assert 1 / np.exp(scores - scores[958]).sum() >= 0.899
+    assert record["target"]["probability"] == record["fooled"]["probability"] >= 0.899
+
+
+def test_fool_that_cannot_succeed(command, tmp_path):
+    result = command("fool", CHELSEA, "--target", "stingray", "--max-steps", "1", "--confidence", "0.9")
+    assert result.code == 1
+    assert f"{CHELSEA}: not stingray after 1 steps; raise --max-steps or --step-size" in result.err
+    assert pixels(tmp_path / "jaxviz-output" / "chelsea-fooled.png").shape == (224, 224, 3)
+
+
+def test_whether_the_model_is_fooled_is_decided_by_the_file(command, toy, monkeypatch):
+    arguments = ("fool", CHELSEA, "--target", "stingray", "--step-size", "9", "--json")
+    assert command(*arguments).records[0]["success"]
+    save = images.save
+    monkeypatch.setattr(images, "save", lambda path, image: save(path, jnp.zeros_like(image) - 1))
+    result = command(*arguments)
+    assert result.code == 1
+    assert not result.records[0]["success"]
+
+
+def test_fool_that_stalls(command, monkeypatch):
+    dead = Partial(lambda bias, x: 0 * x.sum((1, 2, 3))[:, None] + bias[None], WEIGHTS[0])
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: dead)
+    result = command("fool", CHELSEA, "--target", "snail", "--json")
+    assert result.code == 1
+    assert result.records[0]["stalled"]
+    assert "not snail after 0 steps; its gradient became zero" in result.err
+
+
+def test_visualize_is_reproducible(command, tmp_path):
+    options = ("--num-steps", "3", "--size", "64", "--json")
+    first = command("visualize", "snail", "244", *options)
+    assert first.code == 0
+    assert [Path(record["output"][0]).name for record in first.records] == [
+        "visualize-snail.png",
+        "visualize-Tibetan-mastiff.png",
+    ]
+    assert [len(record["scores"]) for record in first.records] == [3, 3]
+    snail = pixels(tmp_path / first.records[0]["output"][0])
+    assert snail.shape == (64, 64, 3)
+    again = command("visualize", "snail", "--output", "again", *options)
+    np.testing.assert_array_equal(pixels(tmp_path / again.records[0]["output"][0]), snail)
+    other = command("visualize", "snail", "--output", "other", "--seed", "1", *options)
+    assert (pixels(tmp_path / other.records[0]["output"][0]) != snail).mean() > 0.5
+
+
+def test_visualize_starts_from_a_photograph(command, toy, tmp_path):
+    still = ("--step-size", "0", "--blur-sigma", "0", "--num-steps", "3", "--size", "64")
+    assert command("visualize", "snail", "--init-image", CHELSEA, *still).code == 0
+    written = pixels(tmp_path / "jaxviz-output" / "visualize-snail.png")
+    np.testing.assert_array_equal(written, images.to_uint8(images.load(CHELSEA, size=64)[0]))
+
+
+def test_visualize_keeps_to_valid_pixels(command, toy):
+    large = ("--step-size", "10000", "--num-steps", "2", "--size", "64")
+    (record,) = command("visualize", "stingray", *large, "--json").records
+    written = images.load(record["output"][0], size=64, resize=64)
+    seen = float((written.mean((1, 2)) @ WEIGHTS)[0, STINGRAY])
+    assert record["target"]["score"] == pytest.approx(seen, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("saliency", CHELSEA, "--label"), ("fool", CHELSEA, "--target"), ("visualize", "snail")],
+    ids=lambda arguments: arguments[0],
+)
+def test_unknown_and_ambiguous_classes(command, tmp_path, arguments):
+    result = command(*arguments, "stingrey")
+    assert result.code == 1
+    assert result.err.startswith("error: 'stingrey' is no ImageNet class; near names: 'stingray' (6)")
+    result = command(*arguments, "crane")
+    assert result.code == 1
+    assert "'crane bird' (134), 'construction crane' (517)" in result.err
+    assert "got 1000" in command(*arguments, "1000").err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("predict",), ("saliency",), ("fool", "--target", "6", "--step-size", "9")])
+def test_bad_files_among_good_ones(command, toy, tmp_path, arguments):
+    Path("text.png").write_text("not an image")
+    result = command(*arguments, CHELSEA, "text.png", "missing.png", COFFEE, "--json")
+    assert result.code == 1
+    assert [record["file"] for record in result.records] == [CHELSEA, "text.png", "missing.png", COFFEE]
+    assert ["error" in record for record in result.records] == [False, True, True, False]
+    assert result.err.count("error: ") == 2
+    assert "text.png: not an image that Pillow can read" in result.err
+    assert "missing.png" in result.err
+    for record in (result.records[0], result.records[-1]):
+        assert all((tmp_path / name).exists() for name in record.get("output", []))
+    good = ("coffee" in name for name in command(*arguments, CHELSEA, "text.png", COFFEE).out.splitlines())
+    assert any(good)
+
+
+def test_files_of_the_same_name(command, toy, tmp_path):
+    for number, name in enumerate(["a/x.png", "b/x.png", "X.jpg", "x-2.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (300, 300), (60 * number, 0, 0)).save(tmp_path / name)
+    result = command("fool", "a/x.png", "b/x.png", "X.jpg", "x-2.png", "--target", "6", "--step-size", "0", "--json")
+    written = [Path(record["output"][0]).name for record in result.records]
+    assert written == ["x-fooled.png", "x-2-fooled.png", "X-3-fooled.png", "x-2-2-fooled.png"]
+    reds = [pixels(tmp_path / "jaxviz-output" / name)[..., 0].mean() for name in written]
+    np.testing.assert_allclose(reds, [0, 60, 120, 180], atol=2)
+
+
+def test_names_that_look_like_markup(command, toy, monkeypatch):
+    name = "photo [copy] :cat:.png"
+    Image.new("RGB", (300, 300)).save(name)
+    assert name in command("predict", name).out
+    Path(name).write_text("not an image")
+    assert f"error: {name}: not an image" in command("predict", name).err
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal, where there is a progress bar
+    assert f" {name} " in command("predict", CHELSEA, name).err
+
+
+@pytest.mark.parametrize("arguments", [("saliency", CHELSEA, COFFEE, "coffee.png"), ("demo",)])
+def test_an_interrupt_keeps_what_is_finished(command, toy, monkeypatch, arguments):
+    saliency = _tasks.saliency
+
+    def interrupted(model, path, *others, **options):
+        if path.stem == "coffee":
+            raise KeyboardInterrupt
+        return saliency(model, path, *others, **options)
+
+    monkeypatch.setattr(_tasks, "saliency", interrupted)
+    result = command(*arguments, "--output", "kept", "--json")
+    assert result.code == 1
+    assert result.err == "error: interrupted; what came before it is written\n"
+    first, second = result.records
+    assert Path(first["output"][0]).exists()
+    assert (second["method"], second["file"]) == ("saliency", COFFEE)
+    if arguments == ("demo",):
+        assert json.loads(Path("kept/results.json").read_text())["records"] == result.records
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("saliency", CHELSEA, "--output", CHELSEA), 1, "chelsea.png"),
+        (("predict", CHELSEA, "--weights", "nonsense"), 1, "`weights` of squeezenet1_1 must be"),
+        (("predict", CHELSEA, "--weights", "missing.safetensors"), 1, "missing.safetensors"),
+        (("fool", CHELSEA, "--target", "6", "--step-size", "-1"), 1, "`step_size` must be finite and in 0 to inf"),
+        (("visualize", "6", "--num-steps", "0"), 1, "`num_steps` must be an integer of 1 or more"),
+        (("predict", CHELSEA, "--top", "0"), 2, "--top"),
+        (("predict", CHELSEA, "--model", "resnet"), 2, "--model"),
+        (("predict",), 2, "IMAGE"),
+        (("fool", CHELSEA), 2, "--target"),
+    ],
+)
+def test_mistakes(command, arguments, code, message):
+    result = command(*arguments)
+    assert result.code == code
+    assert message in result.err
+    assert not result.out
+
+
+def test_the_entry_point():
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name="jaxviz")
+    assert entry.load() is cli.main
+
+
+def test_without_the_extra(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jaxviz.cli")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit, match=r"needs the extra `app` .*typer.*: pip install \"jaxviz\[app\]\""):
+        importlib.import_module("jaxviz.cli")
+
+
+def test_without_a_part_of_the_extra(command, toy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    result = command("demo")
+    assert result.code == 1
+    assert 'pip install "jaxviz[app]"' in result.err
+    assert "skimage" in result.err

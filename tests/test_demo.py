@@ -1,0 +1,87 @@
+"""`jaxviz demo`, run once: the three methods on real photographs, with what they must show."""
+
+import importlib.resources
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from jaxviz import cli, images
+
+CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
+STINGRAY, TARANTULA, SNAIL = 6, 76, 113
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    output = tmp_path_factory.mktemp("demo") / "made" / "if need be"
+    return output, CliRunner().invoke(cli.app, ["demo", "--output", str(output), "--seed", "3"], env={"COLUMNS": "200"})
+
+
+def test_demo_writes_every_file(demo):
+    output, result = demo
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in output.iterdir()) == [
+        "chelsea-fooled.png",
+        "chelsea-fooling.png",
+        "chelsea-saliency.png",
+        "coffee-fooled.png",
+        "coffee-fooling.png",
+        "coffee-saliency.png",
+        "results.json",
+        "visualize-snail.png",
+        "visualize-tarantula.png",
+    ]
+    for path in output.glob("*.png"):
+        assert path.name in result.output
+        with Image.open(path) as image:
+            image.load()
+
+
+@pytest.mark.parametrize("photograph", [CHELSEA, COFFEE])
+def test_demo_fools_the_model_with_the_file(demo, squeezenet, photograph):
+    output, _ = demo
+    fooled = output / f"{Path(photograph).stem}-fooled.png"
+    with Image.open(fooled) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (224, 224))
+    before = images.load(photograph)
+    after = images.load(fooled, size=224, resize=224)
+    assert squeezenet(before).argmax() != STINGRAY
+    assert squeezenet(after).argmax() == STINGRAY
+    (record,) = (r for r in json.loads((output / "results.json").read_text())["records"] if str(fooled) in r["output"])
+    changed = np.asarray(images.to_uint8(after), int) - np.asarray(images.to_uint8(before))
+    assert record["largest_change_in_levels"] == abs(changed).max() < 60
+    assert record["l2_change"] == pytest.approx(np.sqrt(np.square(changed / 255).sum()))
+
+
+def test_demo_visualizes(demo, squeezenet):
+    output, _ = demo
+    for name, index in (("tarantula", TARANTULA), ("snail", SNAIL)):
+        with Image.open(output / f"visualize-{name}.png") as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (224, 224))
+        assert squeezenet(images.load(output / f"visualize-{name}.png", size=224, resize=224)).argmax() == index
+
+
+def test_demo_results(demo):
+    results = json.loads((demo[0] / "results.json").read_text())
+    assert (results["model"], results["weights"], results["seed"]) == ("squeezenet1_1", None, 3)
+    records = results["records"]
+    assert [(record["method"], record["file"]) for record in records] == [
+        ("saliency", CHELSEA),
+        ("saliency", COFFEE),
+        ("fool", CHELSEA),
+        ("fool", COFFEE),
+        ("visualize", None),
+        ("visualize", CHELSEA),
+    ]
+    assert [record["class"]["name"] for record in records[:2]] == ["tiger cat", "espresso"]
+    for record in records[2:4]:
+        assert record["success"]
+        assert record["fooled"]["index"] == record["target"]["index"] == STINGRAY
+        assert 0 < record["steps"] <= 100
+    for record in records[4:]:
+        assert len(record["scores"]) == 200
+        assert record["scores"][-1] > record["scores"][0]

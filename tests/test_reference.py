@@ -1,0 +1,160 @@
+"""The three methods against PyTorch, on real images and real weights."""
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+import jaxviz
+from jaxviz.images import IMAGENET_BOUNDS
+from jaxviz.models import SqueezeNet
+
+torch = pytest.importorskip("torch", reason="the extra `convert` is not installed")
+torchvision = pytest.importorskip("torchvision", reason="the extra `convert` is not installed")
+
+WEIGHTS = "squeezenet1_1-torchvision.pth"
+
+
+@pytest.fixture(scope="module")
+def model(shared_data):
+    return jaxviz.load_model("squeezenet1_1", weights=shared_data / WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def torch_model(shared_data):
+    model = torchvision.models.squeezenet1_1().eval().requires_grad_(False)
+    model.load_state_dict(torch.load(shared_data / WEIGHTS, weights_only=True))
+    return model
+
+
+@pytest.fixture(scope="module")
+def images(photographs):
+    return jaxviz.images.from_uint8(photographs.pixels)
+
+
+def as_torch(images):
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def as_numpy(images):
+    return images.detach().permute(0, 2, 3, 1).numpy()
+
+
+def torch_maps(model, images, labels):
+    x = as_torch(images).to(next(model.parameters()).dtype).requires_grad_()
+    model(x).gather(1, torch.from_numpy(labels).long()[:, None]).sum().backward()
+    return np.abs(as_numpy(x.grad)).max(-1)
+
+
+def test_saliency_maps(model, torch_model, images, photographs):
+    """Relative to the map as a whole, since a map is not continuous.
+
+    A unit whose input is zero up to rounding is on in one program and off in another, and some pixels jump. PyTorch's
+    maps of these images differ from its own in float64 by more than 1e-3 of the largest value on 6 of 25 images.
+    """
+    expected = torch_maps(torch_model, images, photographs.labels)
+    with jax.default_matmul_precision("highest"):
+        maps = np.asarray(jaxviz.saliency_maps(model, images, photographs.labels))
+    difference = np.abs(maps - expected).sum((1, 2)) / expected.sum((1, 2))
+    assert np.median(difference) < 1e-5
+    assert (difference < 1e-3).mean() >= 0.95
+
+
+def test_saliency_maps_in_float64_are_equal_in_every_pixel(model, torch_model, images, photographs):
+    """Where rounding is too small to switch a unit, the two programs are one function."""
+    expected = torch_maps(copy.deepcopy(torch_model).double(), images, photographs.labels)
+    with jax.enable_x64(True):
+        double = nnx.eval_shape(lambda: SqueezeNet("1_1", dtype=jnp.float64, rngs=nnx.Rngs(0)))
+        leaves = [jnp.asarray(leaf, jnp.float64) for leaf in jax.tree.leaves(model)]
+        double = jax.tree.structure(double).unflatten(leaves)
+        maps = np.asarray(jaxviz.saliency_maps(double, np.asarray(images, np.float64), photographs.labels))
+    assert maps.dtype == np.float64
+    difference = np.abs(maps - expected).max((1, 2)) / expected.max((1, 2))
+    assert difference.max() < 1e-6
+
+
+def torch_fool(model, image, target, *, step_size=0.5, max_steps=100):
+    """The practical's own loop, one image at a time."""
+    x, steps = image[None].clone(), 0
+    while True:
+        x.requires_grad_()
+        scores = model(x)
+        if scores.argmax() == target or steps == max_steps:
+            return steps, bool(scores.argmax() == target)
+        steps += 1
+        (gradient,) = torch.autograd.grad(scores[0, target], x)
+        x = (x + step_size * gradient / gradient.norm()).detach()
+
+
+def test_fooling_images(model, torch_model, images):
+    four, targets = jnp.tile(images, (4, 1, 1, 1)), np.random.default_rng(0).integers(0, 1000, 100)
+    expected = [torch_fool(torch_model, x, int(t)) for x, t in zip(as_torch(four), targets, strict=True)]
+    with jax.default_matmul_precision("highest"):
+        result = jaxviz.fooling_images(model, four, targets)
+    assert result.fooled.mean() >= 0.95
+    assert np.mean([fooled for _, fooled in expected]) >= 0.95
+    difference = np.abs(np.asarray(result.steps) - [steps for steps, _ in expected])
+    assert (difference <= 1).mean() >= 0.90
+    assert (difference <= 5).mean() >= 0.97
+    # what is called fooled is fooled for PyTorch, too
+    with torch.no_grad():
+        classes = torch_model(as_torch(result.images)).argmax(1).numpy()
+    assert (classes == targets)[np.asarray(result.fooled)].mean() >= 0.99
+
+
+def test_fooling_images_survive_a_png(model, images, tmp_path):
+    four, targets = jnp.tile(images, (4, 1, 1, 1)), np.random.default_rng(0).integers(0, 1000, 100)
+    result = jaxviz.fooling_images(model, four, targets, bounds=IMAGENET_BOUNDS, levels=256)
+    assert result.fooled.mean() >= 0.95
+    paths = [tmp_path / f"{i}.png" for i in range(len(four))]
+    for path, image in zip(paths, result.images, strict=True):
+        jaxviz.images.save(path, image)
+        assert Image.open(path).size == (224, 224)
+    classes = model(jaxviz.images.load(paths, size=224, resize=224)).argmax(1)
+    np.testing.assert_array_equal(np.asarray(classes)[result.fooled], targets[result.fooled])
+
+
+def test_class_visualization(model, torch_model, images):
+    target, num_steps = 76, 30
+    x, scores = as_torch(images[:1]), []
+    lower, upper = (torch.from_numpy(bound)[None, :, None, None] for bound in IMAGENET_BOUNDS)
+    taps = torch.exp(-0.5 * (torch.arange(-2, 3) / 0.5) ** 2)
+    kernel = (taps / taps.sum()).repeat(3, 1)
+    for t in range(num_steps):
+        x.requires_grad_()
+        score = torch_model(x)[0, target]
+        scores.append(float(score))
+        (gradient,) = torch.autograd.grad(score - 1e-3 * x.norm(), x)
+        x = torch.clamp((x + 5 * gradient).detach(), lower, upper)
+        if t % 10 == 0:  # scipy's reflection at an edge repeats the edge, as numpy's "symmetric" does
+            padded = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="symmetric"))
+            x = torch.nn.functional.conv2d(padded, kernel[:, None, :, None], groups=3)
+            x = torch.nn.functional.conv2d(x, kernel[:, None, None, :], groups=3)
+    with jax.default_matmul_precision("highest"):
+        result = jaxviz.class_visualizations(
+            model, [target], key=jax.random.key(0), init_images=images[:1], num_steps=num_steps, max_jitter=0,
+            bounds=IMAGENET_BOUNDS,
+        )  # fmt: skip
+    np.testing.assert_allclose(result.scores[0, :10], scores[:10], rtol=0.01)
+    assert result.scores[0, -1] > 5 * result.scores[0, 0]
+
+
+def test_tarantulas_from_noise(model):
+    keys = jax.vmap(jax.random.key)(jnp.arange(10))
+    result = jaxviz.class_visualizations(model, [76] * 10, key=keys, bounds=IMAGENET_BOUNDS)
+    probabilities = jax.nn.softmax(model(result.images))[:, 76]
+    assert (probabilities > 0.99).sum() >= 8
+
+
+def test_bfloat16_maps_rank_pixels_alike(shared_data, model, images, photographs):
+    from scipy.stats import spearmanr
+
+    half = jaxviz.load_model("squeezenet1_1", weights=shared_data / WEIGHTS, dtype=jnp.bfloat16)
+    maps = [np.asarray(jaxviz.saliency_maps(m, images, photographs.labels)) for m in (model, half)]
+    correlations = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(*maps, strict=True)]
+    print("rank correlations, bfloat16 with float32: median", np.median(correlations), "least", min(correlations))
+    assert np.median(correlations) > 0.9
