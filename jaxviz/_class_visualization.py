@@ -102,7 +102,7 @@ def class_visualizations(
     else:
         if len(image_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in image_shape):
             raise ValueError(f"`image_shape` must be (h, w, c), three sizes of 1 or more, got {image_shape}.")
-        images = jax.ShapeDtypeStruct((len(targets) if np.ndim(targets) else 0, *image_shape), jnp.float32)
+        images = jax.ShapeDtypeStruct((*np.shape(targets)[:1], *image_shape), jnp.float32)
     targets = as_labels(targets, model, images, name="targets")
     if not isinstance(num_steps, int) or num_steps < 1:
         raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")

@@ -16,6 +16,8 @@ from weights_convert.files import replacing as replacing
 
 Record = dict[str, Any]
 
+INTERRUPTED = 130  # the exit status of what Ctrl-C ended, typer's own too
+
 
 class Job(NamedTuple):
     """One piece of work: a name to show, what its record starts with, and what does it."""
@@ -43,7 +45,9 @@ def run(jobs: Sequence[Job]) -> list[Record]:
             try:
                 records.append({**job.about, **job.work()})
             except KeyboardInterrupt:
-                records.append({**job.about, "error": "interrupted; what came before it is written"})
+                records.append(
+                    {**job.about, "error": "interrupted; what came before it is written", "interrupted": True}
+                )
                 break
             except (ValueError, IndexError, OSError) as error:
                 records.append({**job.about, "error": str(error)})
@@ -52,7 +56,7 @@ def run(jobs: Sequence[Job]) -> list[Record]:
 
 
 def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Prints the records, then the errors among them; any error makes the exit status 1."""
+    """Prints the records, then the errors among them; any error makes the exit status 1, Ctrl-C `INTERRUPTED`."""
     if as_json:
         print(json.dumps(records, indent=2))
     else:
@@ -65,7 +69,7 @@ def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], 
     for record in failed:
         fail(record["error"])
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(INTERRUPTED if any("interrupted" in record for record in failed) else 1)
 
 
 def fail(message: str) -> None:

@@ -4,6 +4,8 @@ What only a command needs is imported inside it, so that `--help` does not wait 
 """
 
 import json
+import os
+import sys
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -244,6 +246,14 @@ def main() -> None:
     """Runs the command; an error that a user can mend is one line, not a traceback."""
     try:
         app()
+    except SystemExit as end:
+        if end.code == _terminal.INTERRUPTED:
+            # XLA goes on compiling behind the interrupt (jaxlib 0.10): the usual end of Python would wait for it, for
+            # minutes maybe, and then often crash.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_terminal.INTERRUPTED)
+        raise
     except ModuleNotFoundError as error:  # a part of the extra, imported inside a command
         _terminal.fail(_NEEDS_APP.format(error))
         raise SystemExit(1) from error

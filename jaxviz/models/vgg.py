@@ -31,11 +31,12 @@ class VGG16(nnx.Module):
         Simonyan and Zisserman, Very deep convolutional networks for large-scale image recognition, arXiv:1409.1556.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> from flax import nnx
         >>> from jaxviz.models import VGG16
         >>> model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))  # shapes alone: the weights take 553 MB
-        >>> nnx.eval_shape(model, jnp.zeros((2, 224, 224, 3))).shape
+        >>> jax.eval_shape(lambda model, images: model(images), model, jnp.zeros((2, 224, 224, 3))).shape
         (2, 1000)
     """
 
