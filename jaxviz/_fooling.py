@@ -87,7 +87,7 @@ def fooling_images(
         >>> red = jnp.zeros((1, 1, 1, 3)).at[..., 0].set(1.2)
         >>> result = jaxviz.fooling_images(model, red, jnp.array([2]))
         >>> result.images, result.steps, result.fooled
-        (Array([[[[1.2, 0. , 1.5]]]], dtype=float32), Array([3], dtype=int32), Array([ True]))
+        (Array([[[[1.2, 0. , 1.5]]]], dtype=float32), Array([3], dtype=int32), Array([ True], dtype=bool))
     """
     model = as_model(model)
     images = as_images(images)

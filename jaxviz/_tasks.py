@@ -49,13 +49,14 @@ def _caption(record: dict[str, Any]) -> str:
     return f"{record['name']}, {record['probability']:.1%}"
 
 
-def predict(model: Model, path: Path, *, top: int) -> dict[str, Any]:
-    return {"classes": classify(model, images.load(path)[0], top=top)}
+def predict(model: Model, path: Path, *, top: int, resize: int) -> dict[str, Any]:
+    """The most probable classes of an image file."""
+    return {"classes": classify(model, images.load(path, resize=resize)[0], top=top)}
 
 
-def saliency(model: Model, path: Path, stem: str, output: Path, *, label: int | None) -> dict[str, Any]:
+def saliency(model: Model, path: Path, stem: str, output: Path, *, label: int | None, resize: int) -> dict[str, Any]:
     """STEM-saliency.png, for the given class or else the predicted one."""
-    image = images.load(path)
+    image = images.load(path, resize=resize)
     found = classify(model, image[0])[0] if label is None else class_of(model, image[0], label)
     maps = saliency_maps(model, image, jnp.array([found["index"]]))
     written = output / f"{stem}-saliency.png"
@@ -63,12 +64,14 @@ def saliency(model: Model, path: Path, stem: str, output: Path, *, label: int | 
     return {"class": found, "largest": float(maps.max()), "output": [str(written)]}
 
 
-def fool(model: Model, path: Path, stem: str, output: Path, *, target: int, **options: Any) -> dict[str, Any]:
+def fool(
+    model: Model, path: Path, stem: str, output: Path, *, target: int, resize: int = 256, **options: Any
+) -> dict[str, Any]:
     """STEM-fooled.png, the 8-bit image as it is, and STEM-fooling.png, what was changed.
 
     Whether the model is fooled is decided by the file: it is read back from disk and classified.
     """
-    image = images.load(path)
+    image = images.load(path, resize=resize)
     result = fooling_images(model, image, jnp.array([target]), bounds=images.IMAGENET_BOUNDS, levels=256, **options)
     fooled_file, figure_file = output / f"{stem}-fooled.png", output / f"{stem}-fooling.png"
     images.save(fooled_file, result.images[0])

@@ -40,6 +40,14 @@ Weights = Annotated[
     str | None,
     typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; each network has its default.'),
 ]
+Resize = Annotated[
+    int,
+    typer.Option(
+        min=224,
+        help="Length of the shorter side, in pixels, before the centre of 224 x 224 is cut out; 224 takes a picture of "
+        "that size, such as a fooled one, as it is.",
+    ),
+]
 Output = Annotated[Path, typer.Option(help="Folder for the files, made if need be.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and the jitter.")]
@@ -54,6 +62,7 @@ def _about() -> None:
 def predict(
     images: Images,
     top: Annotated[int, typer.Option(min=1, max=1000, help="Number of classes.")] = 5,
+    resize: Resize = 256,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
@@ -64,7 +73,9 @@ def predict(
     network = _load(model, weights)
     records = _terminal.run(
         [
-            _terminal.Job(path.name, {"file": str(path)}, lambda path=path: _tasks.predict(network, path, top=top))
+            _terminal.Job(
+                path.name, {"file": str(path)}, lambda path=path: _tasks.predict(network, path, top=top, resize=resize)
+            )
             for path in images
         ]
     )
@@ -82,6 +93,7 @@ def saliency(
     label: Annotated[
         str | None, typer.Option(help="Class, by name or number; the predicted one where it is not given.")
     ] = None,
+    resize: Resize = 256,
     output: Output = Path("jaxviz-output"),
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
@@ -91,7 +103,7 @@ def saliency(
     index = None if label is None else _find(label)
     network, output = _load(model, weights), _terminal.folder(output)
     stems = _terminal.stems(images)
-    jobs = [_saliency_job(network, path, stem, output, index) for path, stem in zip(images, stems, strict=True)]
+    jobs = [_saliency_job(network, path, stem, output, index, resize) for path, stem in zip(images, stems, strict=True)]
     _report(_terminal.run(jobs), as_json)
 
 
@@ -99,6 +111,7 @@ def saliency(
 def fool(
     images: Images,
     target: Annotated[str, typer.Option(help="Wanted class, by name or number.")],
+    resize: Resize = 256,
     output: Output = Path("jaxviz-output"),
     step_size: Annotated[float, typer.Option(help="Euclidean length of a step, in normalized input space.")] = 0.5,
     max_steps: Annotated[int, typer.Option(help="Most steps for one image.")] = 100,
@@ -109,7 +122,7 @@ def fool(
 ) -> None:
     """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
     index = _find(target)
-    options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence}
+    options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence, "resize": resize}
     network, output = _load(model, weights), _terminal.folder(output)
     stems = _terminal.stems(images)
     jobs = [_fool_job(network, path, stem, output, index, options) for path, stem in zip(images, stems, strict=True)]
@@ -174,12 +187,14 @@ def demo(
     _report(records, as_json)
 
 
-def _saliency_job(network: "Model", path: Path, stem: str, output: Path, label: int | None) -> _terminal.Job:
+def _saliency_job(
+    network: "Model", path: Path, stem: str, output: Path, label: int | None, resize: int = 256
+) -> _terminal.Job:
     from jaxviz import _tasks
 
     about = {"method": "saliency", "file": str(path)}
     return _terminal.Job(
-        f"saliency {path.name}", about, lambda: _tasks.saliency(network, path, stem, output, label=label)
+        f"saliency {path.name}", about, lambda: _tasks.saliency(network, path, stem, output, label=label, resize=resize)
     )
 
 

@@ -57,6 +57,12 @@ def test_demo_fools_the_model_with_the_file(demo, squeezenet, photograph):
     assert record["l2_change"] == pytest.approx(np.sqrt(np.square(changed / 255).sum()))
 
 
+def test_the_fooled_file_is_taken_for_the_target_by_predict(demo):
+    fooled = str(demo[0] / "chelsea-fooled.png")
+    result = CliRunner().invoke(cli.app, ["predict", fooled, "--resize", "224", "--json"])
+    assert json.loads(result.stdout)[0]["classes"][0]["index"] == STINGRAY
+
+
 def test_demo_visualizes(demo, squeezenet):
     output, _ = demo
     for name, index in (("tarantula", TARANTULA), ("snail", SNAIL)):

@@ -16,6 +16,8 @@ from jaxviz.models import SqueezeNet
 torch = pytest.importorskip("torch", reason="the extra `convert` is not installed")
 torchvision = pytest.importorskip("torchvision", reason="the extra `convert` is not installed")
 
+torch.set_num_threads(1)  # its threads wait in busy loops: where the cores are shared, two take many times as long
+
 WEIGHTS = "squeezenet1_1-torchvision.pth"
 
 
