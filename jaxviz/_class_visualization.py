@@ -118,7 +118,7 @@ def class_visualizations(
         max_jitter=as_number(max_jitter, int, name="max_jitter"),
         blur_every=as_number(blur_every, int, name="blur_every", low=1),
         blur_sigma=as_number(blur_sigma, float, name="blur_sigma", high=min(images.shape[1:3]) / 2),
-        bounds=as_bounds(bounds, images.shape[-1]),
+        bounds=as_bounds(bounds, images),
         image_shape=images.shape[1:],
         num_steps=num_steps,
         optimizer=optimizer,
@@ -161,14 +161,14 @@ def _class_visualizations(
             x = shift(x, offset)
             score, _, gradient = class_gradient(model, x, target)
             norm = jnp.sqrt(jnp.square(x).sum())
-            gradient = gradient - (l2_weight * x / jnp.where(norm == 0, 1, norm)).astype(x.dtype)
+            gradient = gradient - l2_weight.astype(x.dtype) * x / jnp.where(norm == 0, 1, norm)
             if optimizer is None:
                 update = step_size.astype(x.dtype) * gradient
             else:
                 update, memory = optimizer.update(-gradient, memory, x)
             x = shift(x + update, -offset)
             if bounds is not None:
-                x = jnp.clip(x, *bounds).astype(x.dtype)
+                x = jnp.clip(x, *bounds)
             x = lax.cond(t % blur_every == 0, lambda x: blur(x, blur_sigma), lambda x: x, x)
             return (x, memory), score
 
@@ -176,7 +176,7 @@ def _class_visualizations(
             return lax.scan(step, carry, times)
 
         carry = (x, None if optimizer is None else optimizer.init(x))
-        times = jnp.arange(num_steps)
+        times = jnp.arange(num_steps, dtype=jnp.int32)
         if snapshot_every is None:
             (x, _), scores = run(carry, times)
             return ClassVisualization(x, scores, None)

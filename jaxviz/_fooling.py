@@ -103,7 +103,7 @@ def fooling_images(
         step_size=as_number(step_size, float, name="step_size"),
         max_steps=as_number(max_steps, int, name="max_steps"),
         confidence=None if confidence is None else as_number(confidence, float, name="confidence", high=1),
-        bounds=as_bounds(bounds, images.shape[-1]),
+        bounds=as_bounds(bounds, images),
         levels=None if levels is None else as_number(levels, int, name="levels", low=2),
         optimizer=optimizer,
         lanes=default_lanes(images) if lanes is None else lanes,
@@ -136,14 +136,14 @@ def _fooling_images(
     lanes: int,
 ) -> FoolingResult:
     def clipped(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-        return x if bounds is None else jnp.clip(x, *bounds).astype(x.dtype)
+        return x if bounds is None else jnp.clip(x, *bounds)
 
     def shown(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         if bounds is None or levels is None:
             return x
         lower, upper = bounds
         spacing = (upper - lower) / (levels - 1).astype(upper.dtype)
-        return (lower + spacing * jnp.round((x - lower) / spacing)).astype(x.dtype)
+        return lower + spacing * jnp.round((x - lower) / spacing)
 
     def start(image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
         no, x = jnp.array(False), clipped(image)

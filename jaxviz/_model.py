@@ -109,12 +109,15 @@ def _num_classes(model: Model, image: jax.ShapeDtypeStruct) -> int:
     return scores.shape[1]
 
 
-def as_bounds(bounds: Bounds | None, channels: int) -> tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None:
+def as_bounds(
+    bounds: Bounds | None, images: Array | jax.ShapeDtypeStruct
+) -> tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None:
     """The pixel range as one lower and one upper value for each channel."""
     if bounds is None:
         return None
+    channels = images.shape[-1]
     try:
-        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), (channels,))[None, None] for bound in bounds)
+        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, images.dtype), (channels,))[None, None] for bound in bounds)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from PIL import Image
 
 import jaxviz
 from jaxviz.images import IMAGENET_BOUNDS
@@ -16,7 +15,7 @@ from jaxviz.models import SqueezeNet
 torch = pytest.importorskip("torch", reason="the extra `convert` is not installed")
 torchvision = pytest.importorskip("torchvision", reason="the extra `convert` is not installed")
 
-torch.set_num_threads(1)  # its threads wait in busy loops: where the cores are shared, two take many times as long
+torch.set_num_threads(2)  # with one, PyTorch takes another convolution, and its scores are off in the fourth digit
 
 WEIGHTS = "squeezenet1_1-torchvision.pth"
 
@@ -66,17 +65,20 @@ def test_saliency_maps(model, torch_model, images, photographs):
     assert (difference < 1e-3).mean() >= 0.95
 
 
+def doubled(model):
+    double = nnx.eval_shape(lambda: SqueezeNet("1_1", dtype=jnp.float64, rngs=nnx.Rngs(0)))
+    leaves = [jnp.asarray(leaf, jnp.float64) for leaf in jax.tree.leaves(model)]
+    return jax.tree.structure(double).unflatten(leaves)
+
+
 def test_saliency_maps_in_float64_are_equal_in_every_pixel(model, torch_model, images, photographs):
     """Where rounding is too small to switch a unit, the two programs are one function."""
     expected = torch_maps(copy.deepcopy(torch_model).double(), images, photographs.labels)
     with jax.enable_x64(True):
-        double = nnx.eval_shape(lambda: SqueezeNet("1_1", dtype=jnp.float64, rngs=nnx.Rngs(0)))
-        leaves = [jnp.asarray(leaf, jnp.float64) for leaf in jax.tree.leaves(model)]
-        double = jax.tree.structure(double).unflatten(leaves)
-        maps = np.asarray(jaxviz.saliency_maps(double, np.asarray(images, np.float64), photographs.labels))
+        maps = np.asarray(jaxviz.saliency_maps(doubled(model), np.asarray(images, np.float64), photographs.labels))
     assert maps.dtype == np.float64
     difference = np.abs(maps - expected).max((1, 2)) / expected.max((1, 2))
-    assert difference.max() < 1e-6
+    assert difference.max() < 1e-12
 
 
 def torch_fool(model, image, target, *, step_size=0.5, max_steps=100):
@@ -115,34 +117,53 @@ def test_fooling_images_survive_a_png(model, images, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(len(four))]
     for path, image in zip(paths, result.images, strict=True):
         jaxviz.images.save(path, image)
-        assert Image.open(path).size == (224, 224)
     classes = model(jaxviz.images.load(paths, size=224, resize=224)).argmax(1)
     np.testing.assert_array_equal(np.asarray(classes)[result.fooled], targets[result.fooled])
 
 
-def test_class_visualization(model, torch_model, images):
-    target, num_steps = 76, 30
-    x, scores = as_torch(images[:1]), []
-    lower, upper = (torch.from_numpy(bound)[None, :, None, None] for bound in IMAGENET_BOUNDS)
-    taps = torch.exp(-0.5 * (torch.arange(-2, 3) / 0.5) ** 2)
+def torch_visualize(model, image, target, num_steps):
+    """The practical's own loop, without jitter; the scores at each step."""
+    x, scores = as_torch(image), []
+    lower, upper = (torch.from_numpy(bound)[None, :, None, None].to(x.dtype) for bound in IMAGENET_BOUNDS)
+    taps = torch.exp(-0.5 * (torch.arange(-2, 3) / 0.5) ** 2).to(x.dtype)
     kernel = (taps / taps.sum()).repeat(3, 1)
     for t in range(num_steps):
         x.requires_grad_()
-        score = torch_model(x)[0, target]
-        scores.append(float(score))
+        score = model(x)[0, target]
+        scores.append(score.item())
         (gradient,) = torch.autograd.grad(score - 1e-3 * x.norm(), x)
         x = torch.clamp((x + 5 * gradient).detach(), lower, upper)
         if t % 10 == 0:  # scipy's reflection at an edge repeats the edge, as numpy's "symmetric" does
             padded = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="symmetric"))
             x = torch.nn.functional.conv2d(padded, kernel[:, None, :, None], groups=3)
             x = torch.nn.functional.conv2d(x, kernel[:, None, None, :], groups=3)
-    with jax.default_matmul_precision("highest"):
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("photograph", "target", "dtype"), [(3, 76, np.float32), (0, 76, np.float64), (0, 113, np.float64)]
+)
+def test_class_visualization(model, torch_model, images, photograph, target, dtype):
+    """The climb is chaotic: steps of 5 multiply a difference about tenfold each.
+
+    From the Border terrier to a tarantula, float32 is enough for ten steps. From the hay, PyTorch's scores in float32
+    are off from its own in float64, and with another memory layout, by 2 to 19 % after six to ten steps; there, both
+    programs run in float64.
+    """
+    image = np.asarray(images[photograph][None], dtype)
+    theirs = copy.deepcopy(torch_model).double() if dtype == np.float64 else torch_model
+    expected = torch_visualize(theirs, image, target, 30)
+    with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == np.float64):
         result = jaxviz.class_visualizations(
-            model, [target], key=jax.random.key(0), init_images=images[:1], num_steps=num_steps, max_jitter=0,
-            bounds=IMAGENET_BOUNDS,
+            doubled(model) if dtype == np.float64 else model, [target], key=jax.random.key(0), init_images=image,
+            num_steps=30, max_jitter=0, bounds=IMAGENET_BOUNDS,
         )  # fmt: skip
-    np.testing.assert_allclose(result.scores[0, :10], scores[:10], rtol=0.01)
-    assert result.scores[0, -1] > 5 * result.scores[0, 0]
+        scores = np.asarray(result.scores[0])
+    np.testing.assert_allclose(scores[:10], expected[:10], rtol=0.01)
+    if dtype == np.float64:
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    print("relative differences of the scores", np.abs(scores / expected - 1))
+    assert scores[-1] > 5 * scores[0]
 
 
 def test_tarantulas_from_noise(model):

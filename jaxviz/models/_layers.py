@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 
@@ -13,6 +14,11 @@ def check_images(images: Float[Array, "..."], min_size: int) -> None:
             f"`images` must have shape (n, h, w, 3) with h and w >= {min_size}, got {images.shape}; "
             f"load files with `jaxviz.images.load`, which returns that shape."
         )
+
+
+def score_dtype(dtype: DTypeLike) -> DTypeLike:
+    """Of the scores of a network: in bfloat16 many would tie, and the predicted class would be a matter of order."""
+    return dtype if jnp.finfo(dtype).bits > 32 else jnp.float32
 
 
 def max_pool_ceil(x: Float[Array, "n h w c"]) -> Float[Array, "n oh ow c"]:

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxviz.models._layers import check_images, max_pool_ceil
+from jaxviz.models._layers import check_images, max_pool_ceil, score_dtype
 
 # (squeeze, expand) filters of fire2 to fire9; each expands twice, by 1 x 1 and by 3 x 3
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -45,7 +45,7 @@ class SqueezeNet(nnx.Module):
     Args:
         version: "1_0", the network of the paper, or "1_1", its authors' successor: equal accuracy, 2.4 times cheaper.
         num_classes: number of scores k.
-        dtype: of weights and activations; the scores are float32 in any case, so that they do not tie.
+        dtype: of weights and activations; the scores are float32 at least, so that they do not tie.
         rngs: seeds the initial weights.
 
     Raises:
@@ -95,7 +95,7 @@ class SqueezeNet(nnx.Module):
             if i in self.pooled_fires:
                 yield f"pool{i}", (x := max_pool_ceil(x))
         yield "conv10", (x := nnx.relu(self.conv10(x)))
-        yield "scores", x.mean((1, 2), dtype=jnp.float32)
+        yield "scores", x.mean((1, 2), dtype=score_dtype(x.dtype))
 
     def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n k"]:
         """Raw class scores."""

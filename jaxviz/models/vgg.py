@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxviz.models._layers import adaptive_average_pool, check_images
+from jaxviz.models._layers import adaptive_average_pool, check_images, score_dtype
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _MIN_SIZE = 32  # five halvings
@@ -24,7 +24,7 @@ class VGG16(nnx.Module):
 
     Args:
         num_classes: number of scores k.
-        dtype: of weights and activations; the scores are float32 in any case, so that they do not tie.
+        dtype: of weights and activations; the scores are float32 at least, so that they do not tie.
         rngs: seeds the initial weights.
 
     Reference:
@@ -51,7 +51,7 @@ class VGG16(nnx.Module):
             self.blocks.append(block)
         self.fc6 = nnx.Linear(inputs * _POOLED**2, 4096, dtype=dtype, param_dtype=dtype, rngs=rngs)
         self.fc7 = nnx.Linear(4096, 4096, dtype=dtype, param_dtype=dtype, rngs=rngs)
-        self.fc8 = nnx.Linear(4096, num_classes, dtype=jnp.float32, param_dtype=dtype, rngs=rngs)
+        self.fc8 = nnx.Linear(4096, num_classes, dtype=score_dtype(dtype), param_dtype=dtype, rngs=rngs)
 
     def stages(self, images: Float[Array, "n h w 3"]) -> Iterator[tuple[str, Array]]:
         """Yields the name and the activations of each stage, in order; the last is ("scores", (n, k))."""
