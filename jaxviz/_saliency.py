@@ -35,7 +35,7 @@ def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Arra
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxviz
-        >>> model = lambda images: images.sum((1, 2)) * jnp.array([1.0, -2.0, 3.0])
+        >>> model = lambda images: images.sum((1, 2)) * jnp.array([[1.0, -2.0, 3.0]])
         >>> jaxviz.saliency_maps(model, jnp.ones((1, 2, 2, 3)), jnp.array([1]))
         Array([[[2., 2.],
                 [2., 2.]]], dtype=float32)
