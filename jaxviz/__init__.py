@@ -5,6 +5,7 @@ from jaxviz import labels as labels
 from jaxviz._accelerate import accelerate as accelerate
 from jaxviz._class_visualization import ClassVisualization as ClassVisualization
 from jaxviz._class_visualization import class_visualizations as class_visualizations
+from jaxviz._data_parallel import data_parallel as data_parallel
 from jaxviz._fooling import FoolingResult as FoolingResult
 from jaxviz._fooling import fooling_images as fooling_images
 from jaxviz._saliency import saliency_maps as saliency_maps
@@ -15,6 +16,7 @@ __all__ = [
     "FoolingResult",
     "accelerate",
     "class_visualizations",
+    "data_parallel",
     "fooling_images",
     "images",
     "labels",

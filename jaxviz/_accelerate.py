@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend import core
+from jax.sharding import AxisType
 
 from jaxviz._max_pool import max_pool, max_pool_gradient, windows_of
 
@@ -126,8 +127,9 @@ def _replacement(equation: Any) -> Callable[..., Array] | None:
 
 def _convolution(equation: Any) -> Callable[..., Array] | None:
     params = dict(equation.params)
-    groups = params["feature_group_count"], params["batch_group_count"]
-    if groups != (1, 1) or params["out_sharding"] is not None:
+    groups, sharding = (params["feature_group_count"], params["batch_group_count"]), params["out_sharding"]
+    # Inside `shard_map` a gradient's convolutions name the mesh, but each device works on arrays of its own.
+    if groups != (1, 1) or (sharding is not None and set(sharding.mesh.axis_types) != {AxisType.Manual}):
         return None
     images, kernel = (atom.aval for atom in equation.invars)
     dimensions, rank = params.pop("dimension_numbers"), images.ndim

@@ -34,9 +34,9 @@ def for_each(function: Callable[..., _T], *examples: Any) -> _T:
     return lax.platform_dependent(*examples, cpu=in_pieces, default=everything)
 
 
-def default_lanes(*examples: Any) -> int:
-    """Examples that are best in flight together on the platform at hand."""
-    return _at_once(examples) if jax.default_backend() == "cpu" else _ACCELERATOR_LANES
+def default_lanes(*examples: Any, platform: str) -> int:
+    """Examples that are best in flight together on a device."""
+    return _at_once(examples) if platform == "cpu" else _ACCELERATOR_LANES
 
 
 def in_lanes(

@@ -1,6 +1,5 @@
 """Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): the image that a network makes of a class."""
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from jaxviz._batching import for_each
+from jaxviz._data_parallel import batch_program
 from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
 from jaxviz.images import blur, shift
 
@@ -111,8 +111,8 @@ def class_visualizations(
     return _class_visualizations(
         model,
         targets,
-        keys=_example_keys(key, len(targets)),
-        init_images=init_images,
+        _example_keys(key, len(targets)),
+        init_images,
         step_size=as_number(step_size, float, name="step_size"),
         l2_weight=as_number(l2_weight, float, name="l2_weight"),
         max_jitter=as_number(max_jitter, int, name="max_jitter"),
@@ -136,13 +136,13 @@ def _example_keys(key: Array, n: int) -> Key[Array, " n"]:
     return key
 
 
-@functools.partial(jax.jit, static_argnames=("image_shape", "num_steps", "optimizer", "snapshot_every"))
+@batch_program
 def _class_visualizations(
     model: Model,
     targets: Int[Array, " n"],
-    *,
     keys: Key[Array, " n"],
     init_images: Float[Array, "n h w c"] | None,
+    *,
     step_size: Float[Array, ""],
     l2_weight: Float[Array, ""],
     max_jitter: Int[Array, ""],

@@ -1,6 +1,5 @@
 """Fooling images (Szegedy et al. 2014): the least steps that turn an image into another class."""
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxviz._batching import default_lanes, in_lanes
+from jaxviz._data_parallel import batch_program, platform
 from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def fooling_images(
         bounds=as_bounds(bounds, images),
         levels=None if levels is None else as_number(levels, int, name="levels", low=2),
         optimizer=optimizer,
-        lanes=default_lanes(images) if lanes is None else lanes,
+        lanes=default_lanes(images, platform=platform()) if lanes is None else lanes,
     )
 
 
@@ -121,7 +121,7 @@ class _State(NamedTuple):
     stalled: Bool[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer", "lanes"))
+@batch_program
 def _fooling_images(
     model: Model,
     images: Float[Array, "n h w c"],

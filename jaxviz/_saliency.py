@@ -1,11 +1,11 @@
 """Saliency maps (Simonyan et al. 2014): how much each pixel moves the score of a class."""
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxviz._batching import for_each
+from jaxviz._data_parallel import batch_program
 from jaxviz._model import Labels, Model, as_images, as_labels, as_model, class_gradient
 
 
@@ -45,7 +45,7 @@ def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Arra
     return _saliency_maps(model, images, as_labels(labels, model, images, name="labels"))
 
 
-@jax.jit
+@batch_program
 def _saliency_maps(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"]) -> Float[Array, "n h w"]:
     def saliency_map(image: Float[Array, "h w c"], label: Int[Array, ""]) -> Float[Array, "h w"]:
         _, _, gradient = class_gradient(model, image, label)

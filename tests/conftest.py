@@ -1,6 +1,8 @@
 """What every test runs under: strict JAX, and the reference data where it is at hand."""
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ import pytest
 
 import jaxviz
 
+# Devices enough for batches that they do not divide; what is not about them uses the first alone.
+jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -22,6 +26,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reference data are not at {folder}")
     return folder
+
+
+@pytest.fixture
+def compilations(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """The methods' programs that were compiled since it was last called."""
+
+    def names() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        methods = "_saliency_maps|_fooling_images|_class_visualizations"
+        return [match[1] for message in messages if (match := re.match(rf"Compiling jit\(({methods})\)", message))]
+
+    with jax.log_compiles():
+        yield names
 
 
 class Photographs(NamedTuple):

@@ -1,0 +1,163 @@
+"""A batch split over devices gives what one device gives, without traffic between them."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxviz
+from jaxviz import data_parallel
+
+COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "collective-broadcast")
+
+
+def fool(model, images, targets):
+    return jaxviz.fooling_images(model, images, targets, step_size=0.2, max_steps=40)
+
+
+def visualize(model, images, targets):
+    return jaxviz.class_visualizations(
+        model, targets, key=jax.random.key(0), init_images=images, num_steps=4, snapshot_every=2, max_jitter=2
+    )
+
+
+METHODS = [jaxviz.saliency_maps, fool, visualize]
+
+
+def assert_equal(found, expected):
+    """Decisions to the bit, pixels to rounding."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if jnp.issubdtype(b.dtype, jnp.floating):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def batch(linear_images):
+    return np.concatenate([linear_images, linear_images[:2]]), np.arange(8, dtype=np.int32) % 7
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_to_one_device(linear, batch, method, devices, count):
+    images, labels = batch[0][:count], batch[1][:count]
+    found = data_parallel(method, devices=jax.devices()[:devices])(linear.model, images, labels)
+    assert_equal(found, method(linear.model, images, labels))
+    if count % devices == 0:
+        assert all(len(leaf.sharding.device_set) == devices for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_traffic_between_devices(linear, batch, method):
+    compiled = data_parallel(method).lower(linear.model, batch[0][:6], batch[1][:6]).compile()
+    program = compiled.as_text()
+    assert "num_partitions=3" in program
+    assert not [name for name in COLLECTIVES if name in program]
+
+
+def test_every_operation_is_as_fast_as_on_one_device(squeezenet):
+    """The rewriting of the gradient program reaches into the part of each device."""
+    images, labels = jax.ShapeDtypeStruct((3, 64, 64, 3), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32)
+    split = data_parallel(jaxviz.saliency_maps).lower(squeezenet, images, labels).as_text()
+    whole = jax.jit(jaxviz.saliency_maps).lower(squeezenet, images, labels).as_text()
+    for operation in ("convolution", "dot_general", "optimization_barrier", "select_and_scatter", "reduce_window"):
+        assert split.count(f"stablehlo.{operation}") == whole.count(f"stablehlo.{operation}"), operation
+
+
+def mesh_of(shape, names, kind):
+    return Mesh(np.array(jax.devices()[: np.prod(shape)]).reshape(shape), names, axis_types=(kind,) * len(names))
+
+
+@pytest.mark.parametrize(
+    "mesh", [((3,), ("data",), AxisType.Auto), ((2, 1), ("data", "model"), AxisType.Explicit)], ids=["one", "two"]
+)
+def test_over_a_mesh_with_arrays_that_the_user_has_placed(linear, batch, mesh):
+    mesh = mesh_of(*mesh)
+    model = jax.device_put(linear.model, NamedSharding(mesh, P()))
+    images, labels = jax.device_put((batch[0][:6], batch[1][:6]), NamedSharding(mesh, P("data")))
+    found = data_parallel(jaxviz.saliency_maps, mesh=mesh)(model, images, labels)
+    assert_equal(found, jaxviz.saliency_maps(linear.model, batch[0][:6], batch[1][:6]))
+    assert found.sharding.device_set == set(mesh.devices.flat)
+
+
+def test_arrays_committed_to_another_device(linear, batch):
+    images, labels = jax.device_put(batch, jax.devices()[2])
+    found = data_parallel(fool, devices=jax.devices()[:2])(linear.model, images, labels)
+    assert_equal(found, fool(linear.model, *batch))
+
+
+def test_under_jit_vmap_and_grad(linear, batch):
+    images, labels = jnp.asarray(batch[0]), jnp.asarray(batch[1])
+    split = data_parallel(jaxviz.saliency_maps)
+    expected = jaxviz.saliency_maps(linear.model, images, labels)
+    assert_equal(jax.jit(split)(linear.model, images, labels), expected)
+    assert_equal(jax.vmap(split, (None, 0, None))(linear.model, images[None], labels)[0], expected)
+    gradients = [
+        jax.grad(lambda model, method=method: method(model, images, labels).sum())(linear.model)
+        for method in (split, jaxviz.saliency_maps)
+    ]
+    assert_equal(*gradients)
+
+
+def test_an_example_has_the_same_noise_and_jitter_on_any_device(linear):
+    method = functools.partial(
+        jaxviz.class_visualizations, key=jax.random.key(1), image_shape=(5, 4, 3), num_steps=3, max_jitter=4
+    )
+    targets = np.arange(5)
+    assert_equal(data_parallel(method)(linear.model, targets), method(linear.model, targets))
+
+
+def test_signature_and_documentation_are_the_methods():
+    split = data_parallel(jaxviz.fooling_images)
+    assert inspect.signature(split) == inspect.signature(jaxviz.fooling_images)
+    assert split.__doc__ == jaxviz.fooling_images.__doc__
+
+
+def test_lower_without_arrays_then_compile_and_call(linear, batch):
+    images, labels = batch[0][:6], batch[1][:6]
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (linear.model, images, labels))
+    lowered = data_parallel(jaxviz.fooling_images).lower(*shapes, step_size=0.2, max_steps=40, lanes=2)
+    # weakly typed numbers stay arguments, `lanes` does not
+    found = lowered.compile()(linear.model, images, labels, step_size=0.2, max_steps=40)
+    assert_equal(found, fool(linear.model, images, labels))
+
+
+def test_lower_a_plain_function(batch):
+    def model(images):
+        return images.mean((1, 2))
+
+    arguments = {"targets": np.arange(3), "key": jax.random.key(0)}
+    lowered = data_parallel(jaxviz.class_visualizations).lower(model, **arguments, image_shape=(6, 6, 3), num_steps=2)
+    found = lowered.compile()(jax.tree_util.Partial(model), **arguments)
+    assert found.images.shape == (3, 6, 6, 3)
+
+
+def test_new_values_do_not_compile_again(linear, batch, compilations):
+    split = data_parallel(jaxviz.fooling_images)
+    split(linear.model, *batch, step_size=0.2, max_steps=40)
+    assert compilations() == ["_fooling_images"]
+    split(jax.tree.map(lambda leaf: 2 * leaf, linear.model), -batch[0], batch[1] // 2, step_size=0.1, max_steps=30)
+    data_parallel(jaxviz.fooling_images)(linear.model, *batch, step_size=0.3, max_steps=3)
+    assert compilations() == []
+
+
+def test_arguments_are_checked_as_without(linear, batch):
+    with pytest.raises(IndexError, match="must be in 0 to 6, got 7"):
+        data_parallel(jaxviz.saliency_maps)(linear.model, batch[0][:1], [7])
+
+
+def test_what_cannot_be_split_is_an_error(linear, batch):
+    mesh = mesh_of((3,), ("data",), AxisType.Auto)
+    with pytest.raises(ValueError, match="give one of them"):
+        data_parallel(fool, devices=jax.devices(), mesh=mesh)
+    with pytest.raises(ValueError, match="one device or more"):
+        data_parallel(fool, devices=[])
+    with pytest.raises(ValueError, match="must be a method of jaxviz"):
+        data_parallel(lambda model, images, labels: images)(linear.model, *batch)
