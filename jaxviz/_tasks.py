@@ -1,5 +1,7 @@
-"""What the command line does with one image or one class: compute, write the files, return the record of it."""
+"""What the command line does with each image or class: read, compute, write the files and the record of it."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxviz import figures, images, labels
-from jaxviz._class_visualization import class_visualizations
-from jaxviz._fooling import fooling_images
+from jaxviz._class_visualization import ClassVisualization, class_visualizations
+from jaxviz._data_parallel import data_parallel
+from jaxviz._fooling import FoolingResult, fooling_images
 from jaxviz._model import Model
 from jaxviz._saliency import saliency_maps
+from jaxviz._terminal import Job, Record, stems
 
 _GAIN = 10.0  # of the magnified difference
 
@@ -23,20 +27,20 @@ def _scores(model: Model, batch: Float[Array, "n h w c"]) -> tuple[Float[Array, 
     return scores, jax.nn.softmax(scores)
 
 
-def classify(model: Model, image: Float[Array, "h w c"], *, top: int = 1) -> list[dict[str, Any]]:
+def classify(model: Model, image: Float[Array, "h w c"], *, top: int = 1) -> list[Record]:
     """The most probable classes of an image, the first one first."""
     scores, probabilities = (np.asarray(values[0]) for values in _scores(model, image[None]))
     order = np.argsort(-scores, kind="stable")[:top].tolist()
     return [_class_record(index, scores, probabilities) for index in order]
 
 
-def class_of(model: Model, image: Float[Array, "h w c"], index: int) -> dict[str, Any]:
+def class_of(model: Model, image: Float[Array, "h w c"], index: int) -> Record:
     """Score and probability of one class."""
     scores, probabilities = (np.asarray(values[0]) for values in _scores(model, image[None]))
     return _class_record(index, scores, probabilities)
 
 
-def _class_record(index: int, scores: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def _class_record(index: int, scores: np.ndarray, probabilities: np.ndarray) -> Record:
     return {
         "index": index,
         "name": labels.name(index),
@@ -45,84 +49,158 @@ def _class_record(index: int, scores: np.ndarray, probabilities: np.ndarray) -> 
     }
 
 
-def _caption(record: dict[str, Any]) -> str:
+def _caption(record: Record) -> str:
     return f"{record['name']}, {record['probability']:.1%}"
 
 
-def predict(model: Model, path: Path, *, top: int, resize: int) -> dict[str, Any]:
-    """The most probable classes of an image file."""
-    return {"classes": classify(model, images.load(path, resize=resize)[0], top=top)}
+def predict(model: Model, paths: Sequence[Path], *, top: int, resize: int) -> list[Job]:
+    """The most probable classes of each image file."""
+
+    def load(path: Path) -> Float[Array, "h w c"]:
+        return images.load(path, resize=resize)[0]
+
+    def compute(loaded: list[Array]) -> list[list[Record]]:
+        return [classify(model, image, top=top) for image in loaded]
+
+    def write(image: Array, classes: list[Record]) -> Record:
+        return {"classes": classes}
+
+    return [Job(path.name, {"file": str(path)}, partial(load, path), compute, write) for path in paths]
 
 
-def saliency(model: Model, path: Path, stem: str, output: Path, *, label: int | None, resize: int) -> dict[str, Any]:
-    """STEM-saliency.png, for the given class or else the predicted one."""
-    image = images.load(path, resize=resize)
-    found = classify(model, image[0])[0] if label is None else class_of(model, image[0], label)
-    maps = saliency_maps(model, image, jnp.array([found["index"]]))
-    written = output / f"{stem}-saliency.png"
-    figures.save(written, figures.saliency_figure(image, maps, [_caption(found)]))
-    return {"class": found, "largest": float(maps.max()), "output": [str(written)]}
+def saliency(
+    model: Model, paths: Sequence[Path], output: Path, *, label: int | None = None, resize: int = 256
+) -> list[Job]:
+    """STEM-saliency.png of each image file, for the given class or else the predicted one."""
+    method = _over_devices(saliency_maps, len(paths))
+
+    def load(path: Path) -> tuple[Array, Record]:
+        image = images.load(path, resize=resize)[0]
+        return image, classify(model, image)[0] if label is None else class_of(model, image, label)
+
+    def compute(loaded: list[tuple[Array, Record]]) -> Array:
+        return method(model, jnp.stack([image for image, _ in loaded]), [found["index"] for _, found in loaded])
+
+    def write(stem: str, loaded: tuple[Array, Record], saliency_map: Array) -> Record:
+        image, found = loaded
+        written = output / f"{stem}-saliency.png"
+        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(found)]))
+        return {"class": found, "largest": float(saliency_map.max()), "output": [str(written)]}
+
+    return [
+        Job(f"saliency {path.name}", _about("saliency", path), partial(load, path), compute, partial(write, stem))
+        for path, stem in zip(paths, stems(paths), strict=True)
+    ]
 
 
 def fool(
-    model: Model, path: Path, stem: str, output: Path, *, target: int, resize: int = 256, **options: Any
-) -> dict[str, Any]:
+    model: Model, paths: Sequence[Path], output: Path, *, target: int, resize: int = 256, **options: Any
+) -> list[Job]:
     """STEM-fooled.png, the 8-bit image as it is, and STEM-fooling.png, what was changed.
 
     Whether the model is fooled is decided by the file: it is read back from disk and classified.
     """
-    image = images.load(path, resize=resize)
-    result = fooling_images(model, image, jnp.array([target]), bounds=images.IMAGENET_BOUNDS, levels=256, **options)
-    fooled_file, figure_file = output / f"{stem}-fooled.png", output / f"{stem}-fooling.png"
-    images.save(fooled_file, result.images[0])
-    side = image.shape[1]
-    read_back = images.load(fooled_file, size=side, resize=side)
-    original, fooled = (np.asarray(images.to_uint8(batch[0])) for batch in (image, read_back))
-    changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1.0, _GAIN)]
-    seen = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
-    levels = fooled.astype(int) - original
-    largest, norm = int(abs(levels).max()), float(np.sqrt(np.square(levels / 255).sum()))
-    captions = [_caption(found) for found in seen]
-    captions[2] += f"\nat most {largest} of 255 levels"
-    captions[3] += f"\n{_GAIN:g} times, ‖difference‖₂ = {norm:.2f}"
-    figures.save(figure_file, figures.fooling_figure([original, fooled, *changes], captions))
-    success = bool(result.fooled[0]) and seen[1]["index"] == target
-    record = {
-        "original": seen[0],
-        "fooled": seen[1],
-        "target": class_of(model, read_back[0], target),
-        "success": success,
-        "stalled": bool(result.stalled[0]),
-        "steps": int(result.steps[0]),
-        "largest_change_in_levels": largest,
-        "l2_change": norm,
-        "output": [str(fooled_file), str(figure_file)],
-    }
-    if not success:
-        reason = "its gradient became zero" if record["stalled"] else "raise --max-steps or --step-size"
-        record["error"] = f"{path}: not {labels.name(target)} after {record['steps']} steps; {reason}"
-    return record
+    method = _over_devices(fooling_images, len(paths))
+
+    def load(path: Path) -> Array:
+        return images.load(path, resize=resize)[0]
+
+    def compute(loaded: list[Array]) -> list[FoolingResult]:
+        result = method(
+            model, jnp.stack(loaded), [target] * len(loaded), bounds=images.IMAGENET_BOUNDS, levels=256, **options
+        )
+        return [FoolingResult(*one) for one in zip(*result, strict=True)]
+
+    def write(stem: str, path: Path, image: Array, result: FoolingResult) -> Record:
+        fooled_file, figure_file = output / f"{stem}-fooled.png", output / f"{stem}-fooling.png"
+        images.save(fooled_file, result.images)
+        side = image.shape[0]
+        read_back = images.load(fooled_file, size=side, resize=side)[0]
+        original, fooled = (np.asarray(images.to_uint8(picture)) for picture in (image, read_back))
+        changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1.0, _GAIN)]
+        seen = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
+        levels = fooled.astype(int) - original
+        largest, norm = int(abs(levels).max()), float(np.sqrt(np.square(levels / 255).sum()))
+        captions = [_caption(found) for found in seen]
+        captions[2] += f"\nat most {largest} of 255 levels"
+        captions[3] += f"\n{_GAIN:g} times, ‖difference‖₂ = {norm:.2f}"
+        figures.save(figure_file, figures.fooling_figure([original, fooled, *changes], captions))
+        success = bool(result.fooled) and seen[1]["index"] == target
+        record = {
+            "original": seen[0],
+            "fooled": seen[1],
+            "target": class_of(model, read_back, target),
+            "success": success,
+            "stalled": bool(result.stalled),
+            "steps": int(result.steps),
+            "largest_change_in_levels": largest,
+            "l2_change": norm,
+            "output": [str(fooled_file), str(figure_file)],
+        }
+        if not success:
+            reason = "its gradient became zero" if record["stalled"] else "raise --max-steps or --step-size"
+            record["error"] = f"{path}: not {labels.name(target)} after {record['steps']} steps; {reason}"
+        return record
+
+    return [
+        Job(f"fool {path.name}", _about("fool", path), partial(load, path), compute, partial(write, stem, path))
+        for path, stem in zip(paths, stems(paths), strict=True)
+    ]
 
 
 def visualize(
-    model: Model, target: int, output: Path, *, seed: int, size: int = 224, init_image: Path | None, **options: Any
-) -> dict[str, Any]:
-    """visualize-CLASS.png, the generated image as it is."""
-    start = None if init_image is None else images.load(init_image, size=size, resize=max(size, 256))
-    result = class_visualizations(
-        model,
-        jnp.array([target]),
-        key=jax.random.key(seed),
-        init_images=start,
-        image_shape=(size, size, 3),
-        bounds=images.IMAGENET_BOUNDS,
-        **options,
-    )
-    written = output / f"visualize-{labels.name(target).replace(' ', '-').replace('/', '-')}.png"
-    images.save(written, result.images[0])
-    return {
-        "target": class_of(model, result.images[0], target),
-        "seed": seed,
-        "scores": [float(score) for score in result.scores[0]],
-        "output": [str(written)],
-    }
+    model: Model,
+    targets: Sequence[int],
+    output: Path,
+    *,
+    seed: int,
+    size: int = 224,
+    init_image: Path | None = None,
+    **options: Any,
+) -> list[Job]:
+    """visualize-CLASS.png of each class, the generated image as it is."""
+    method = _over_devices(class_visualizations, len(targets))
+
+    def load(target: int) -> tuple[int, Array | None]:
+        if init_image is None:
+            return target, None
+        return target, images.load(init_image, size=size, resize=max(size, 256))[0]
+
+    def compute(loaded: list[tuple[int, Array | None]]) -> list[ClassVisualization]:
+        indices, starts = zip(*loaded, strict=True)
+        result = method(
+            model,
+            indices,
+            # of the class and the seed alone, whatever other classes are asked for
+            key=jnp.stack([jax.random.fold_in(jax.random.key(seed), 0)] * len(indices)),
+            init_images=None if init_image is None else jnp.stack(starts),
+            image_shape=(size, size, 3),
+            bounds=images.IMAGENET_BOUNDS,
+            **options,
+        )
+        return [ClassVisualization(image, scores, None) for image, scores in zip(*result[:2], strict=True)]
+
+    def write(target: int, loaded: tuple[int, Array | None], result: ClassVisualization) -> Record:
+        written = output / f"visualize-{labels.name(target).replace(' ', '-').replace('/', '-')}.png"
+        images.save(written, result.images)
+        return {
+            "target": class_of(model, result.images, target),
+            "seed": seed,
+            "scores": [float(score) for score in result.scores],
+            "output": [str(written)],
+        }
+
+    about = _about("visualize", init_image)
+    return [
+        Job(f"visualize {labels.name(target)}", about, partial(load, target), compute, partial(write, target))
+        for target in targets
+    ]
+
+
+def _about(method: str, path: Path | None) -> Record:
+    return {"method": method, "file": None if path is None else str(path)}
+
+
+def _over_devices(method: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The method over as many devices as there is work for."""
+    return data_parallel(method, devices=jax.devices()[:count])

@@ -2,9 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,24 +12,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from weights_convert.files import replacing as replacing
-
 Record = dict[str, Any]
+_T = TypeVar("_T")
 
 INTERRUPTED = 130  # the exit status of what Ctrl-C ended, typer's own too
 
 
 class Job(NamedTuple):
-    """One piece of work: a name to show, what its record starts with, and what does it."""
+    """One piece of work in three parts, of which the second is done for several jobs at once.
+
+    Attributes:
+        name: what the progress bar shows.
+        about: what the record starts with.
+        load: () -> input.
+        compute: inputs -> results; jobs next to each other with the same one are computed together.
+        write: (input, result) -> the rest of the record.
+    """
 
     name: str
     about: Record
-    work: Callable[[], Record]
+    load: Callable[[], Any]
+    compute: Callable[[list[Any]], Iterable[Any]]
+    write: Callable[[Any, Any], Record]
 
 
-def run(jobs: Sequence[Job]) -> list[Record]:
-    """Does the jobs in turn. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
-    records = []
+def run(jobs: Sequence[Job], *, at_once: int) -> list[Record]:
+    """Does the jobs, so many at once. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
+    records: list[Record] = []
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -40,19 +49,37 @@ def run(jobs: Sequence[Job]) -> list[Record]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(jobs))
-        for job in jobs:
-            progress.update(task, description=job.name)
-            try:
-                records.append({**job.about, **job.work()})
-            except KeyboardInterrupt:
-                records.append(
-                    {**job.about, "error": "interrupted; what came before it is written", "interrupted": True}
-                )
-                break
-            except (ValueError, IndexError, OSError) as error:
-                records.append({**job.about, "error": str(error)})
-            progress.advance(task)
+        try:
+            for _, alike in itertools.groupby(jobs, key=lambda job: job.compute):
+                while group := list(itertools.islice(alike, at_once)):
+                    progress.update(task, description=", ".join(job.name for job in group))
+                    for record in _records(group):
+                        records.append(record)
+                        progress.advance(task)
+        except KeyboardInterrupt:
+            error = {"error": "interrupted; what came before it is written", "interrupted": True}
+            records.append({**jobs[len(records)].about, **error})
     return records
+
+
+def _records(group: Sequence[Job]) -> Iterator[Record]:
+    inputs = [_attempt(job.load) for job in group]
+    good = [value for value in inputs if not isinstance(value, Exception)]
+    results = _attempt(lambda: list(group[0].compute(good))) if good else []
+    remaining = itertools.repeat(results) if isinstance(results, Exception) else iter(results)
+    for job, value in zip(group, inputs, strict=True):
+        outcome = value if isinstance(value, Exception) else next(remaining)
+        if not isinstance(outcome, Exception):
+            outcome = _attempt(lambda job=job, value=value, result=outcome: job.write(value, result))
+        yield {**job.about, "error": str(outcome)} if isinstance(outcome, Exception) else {**job.about, **outcome}
+
+
+def _attempt(work: Callable[[], _T]) -> _T | Exception:
+    """What it returns, or the error that the user can mend."""
+    try:
+        return work()
+    except (ValueError, IndexError, OSError) as error:
+        return error
 
 
 def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

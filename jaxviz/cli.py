@@ -3,6 +3,7 @@
 What only a command needs is imported inside it, so that `--help` does not wait for Flax and matplotlib.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -71,14 +72,7 @@ def predict(
     from jaxviz import _tasks
 
     network = _load(model, weights)
-    records = _terminal.run(
-        [
-            _terminal.Job(
-                path.name, {"file": str(path)}, lambda path=path: _tasks.predict(network, path, top=top, resize=resize)
-            )
-            for path in images
-        ]
-    )
+    records = _run(_tasks.predict(network, images, top=top, resize=resize))
     rows = [
         (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
         for record in records
@@ -100,11 +94,11 @@ def saliency(
     as_json: Json = False,
 ) -> None:
     """How much each pixel moves the score of a class: writes STEM-saliency.png."""
+    from jaxviz import _tasks
+
     index = None if label is None else _find(label)
     network, output = _load(model, weights), _terminal.folder(output)
-    stems = _terminal.stems(images)
-    jobs = [_saliency_job(network, path, stem, output, index, resize) for path, stem in zip(images, stems, strict=True)]
-    _report(_terminal.run(jobs), as_json)
+    _report(_run(_tasks.saliency(network, images, output, label=index, resize=resize)), as_json)
 
 
 @app.command()
@@ -121,12 +115,12 @@ def fool(
     as_json: Json = False,
 ) -> None:
     """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
+    from jaxviz import _tasks
+
     index = _find(target)
     options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence, "resize": resize}
     network, output = _load(model, weights), _terminal.folder(output)
-    stems = _terminal.stems(images)
-    jobs = [_fool_job(network, path, stem, output, index, options) for path, stem in zip(images, stems, strict=True)]
-    _report(_terminal.run(jobs), as_json)
+    _report(_run(_tasks.fool(network, images, output, target=index, **options)), as_json)
 
 
 @app.command()
@@ -147,6 +141,8 @@ def visualize(
     as_json: Json = False,
 ) -> None:
     """The image that the network makes of a class: writes visualize-CLASS.png."""
+    from jaxviz import _tasks
+
     indices = [_find(text) for text in classes]
     options = {
         "size": size,
@@ -158,7 +154,8 @@ def visualize(
         "blur_sigma": blur_sigma,
     }
     network, output = _load(model, weights), _terminal.folder(output)
-    _report(_terminal.run([_visualize_job(network, i, output, seed, init_image, options) for i in indices]), as_json)
+    jobs = _tasks.visualize(network, indices, output, seed=seed, init_image=init_image, **options)
+    _report(_run(jobs), as_json)
 
 
 @app.command()
@@ -170,56 +167,31 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """All three methods on two sample photographs: figures, a table and results.json."""
+    from jaxviz import _tasks
+    from weights_convert.files import replacing
+
     network, output = _load(model, weights), _terminal.folder(output)
     photos = [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
-    records = _terminal.run(
+    records = _run(
         [
-            *(_saliency_job(network, path, path.stem, output, None) for path in photos),
-            *(_fool_job(network, path, path.stem, output, _find("stingray"), {}) for path in photos),
-            _visualize_job(network, _find("tarantula"), output, seed, None, {}),
-            _visualize_job(network, _find("snail"), output, seed, photos[0], {}),
+            *_tasks.saliency(network, photos, output),
+            *_tasks.fool(network, photos, output, target=_find("stingray")),
+            *_tasks.visualize(network, [_find("tarantula")], output, seed=seed),
+            *_tasks.visualize(network, [_find("snail")], output, seed=seed, init_image=photos[0]),
         ]
     )
-    with _terminal.replacing(output / "results.json") as temporary:
+    with replacing(output / "results.json") as temporary:
         temporary.write_text(
             json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
         )
     _report(records, as_json)
 
 
-def _saliency_job(
-    network: "Model", path: Path, stem: str, output: Path, label: int | None, resize: int = 256
-) -> _terminal.Job:
-    from jaxviz import _tasks
+def _run(jobs: list[_terminal.Job]) -> list[_terminal.Record]:
+    """Does the jobs, so many at once as there are devices."""
+    import jax
 
-    about = {"method": "saliency", "file": str(path)}
-    return _terminal.Job(
-        f"saliency {path.name}", about, lambda: _tasks.saliency(network, path, stem, output, label=label, resize=resize)
-    )
-
-
-def _fool_job(
-    network: "Model", path: Path, stem: str, output: Path, target: int, options: dict[str, Any]
-) -> _terminal.Job:
-    from jaxviz import _tasks
-
-    about = {"method": "fool", "file": str(path)}
-    return _terminal.Job(
-        f"fool {path.name}", about, lambda: _tasks.fool(network, path, stem, output, target=target, **options)
-    )
-
-
-def _visualize_job(
-    network: "Model", target: int, output: Path, seed: int, init_image: Path | None, options: dict[str, Any]
-) -> _terminal.Job:
-    from jaxviz import _tasks, labels
-
-    about = {"method": "visualize", "file": None if init_image is None else str(init_image)}
-    return _terminal.Job(
-        f"visualize {labels.name(target)}",
-        about,
-        lambda: _tasks.visualize(network, target, output, seed=seed, init_image=init_image, **options),
-    )
+    return _terminal.run(jobs, at_once=jax.device_count())
 
 
 def _report(records: list[dict[str, Any]], as_json: bool) -> None:
@@ -254,7 +226,26 @@ def _find(text: str) -> int:
 def _load(model: ModelName, weights: str | None) -> "Model":
     import jaxviz
 
+    _configure()
     return jaxviz.load_model(model, weights=weights)
+
+
+def _configure() -> None:
+    """Each core a device, and programs kept for the next call, unless the user's environment says otherwise."""
+    import jax
+
+    from jaxviz.weights import cache_folder
+
+    config: Any = jax.config  # its attributes are made at run time
+    if config.jax_num_cpu_devices < 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        config.update("jax_num_cpu_devices", cores)
+    if config.jax_compilation_cache_dir is None:
+        folder = cache_folder() / "compiled"
+        with contextlib.suppress(OSError):  # a cache that cannot be is no reason to stop
+            folder.mkdir(parents=True, exist_ok=True)
+            config.update("jax_compilation_cache_dir", str(folder))
+            config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def main() -> None:

@@ -68,11 +68,16 @@ def load_model(
     return _filled(name, found.arrays, dtype)
 
 
+def cache_folder() -> Path:
+    """Where converted weights, and the command line's compiled programs, are kept."""
+    return Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
+
+
 def _find(name: str, weights: str | os.PathLike[str]) -> weights_convert.Weights:
     if weights == "caffe" and weights in _SOURCES[name]:
         return weights_convert.caffe()
     if weights == "torchvision":
-        folder = Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
+        folder = cache_folder()
         cached = folder / f"{name}-torchvision.safetensors"
         if not cached.exists():
             weights_convert.write(cached, weights_convert.official(name, folder))

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.resources
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from jax.tree_util import Partial
 from PIL import Image
 
 import jaxviz
-from jaxviz import _tasks, cli, images
+from jaxviz import cli, figures, images
 
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 STINGRAY = 6
@@ -213,16 +214,35 @@ def test_names_that_look_like_markup(command, toy, monkeypatch):
     assert f" {name} " in command("predict", CHELSEA, name).err
 
 
+def test_bad_files_among_several_that_are_computed_together(command, toy):
+    Path("bad.png").write_text("not an image")
+    files = ["missing.png", CHELSEA, "bad.png", COFFEE, CHELSEA]
+    result = command("fool", *files, "--target", "stingray", "--step-size", "9", "--json")
+    assert result.code == 1
+    assert [record["file"] for record in result.records] == files
+    assert ["error" in record for record in result.records] == [True, False, True, False, False]
+    alone = command("fool", COFFEE, "--target", "stingray", "--step-size", "9", "--json").records[0]
+    assert {**result.records[3], "output": []} == {**alone, "output": []}
+
+
+def test_a_class_is_visualized_the_same_whatever_the_others(command, toy, tmp_path):
+    options = ("--size", "32", "--num-steps", "3", "--output")
+    assert command("visualize", "snail", "stingray", *options, "both").code == 0
+    assert command("visualize", "stingray", *options, "one").code == 0
+    both, one = (pixels(tmp_path / folder / "visualize-stingray.png") for folder in ("both", "one"))
+    np.testing.assert_array_equal(both, one)
+
+
 @pytest.mark.parametrize("arguments", [("saliency", CHELSEA, COFFEE, "coffee.png"), ("demo",)])
 def test_an_interrupt_keeps_what_is_finished(command, toy, monkeypatch, arguments):
-    saliency = _tasks.saliency
+    save = figures.save
 
-    def interrupted(model, path, *others, **options):
-        if path.stem == "coffee":
+    def interrupted(path, figure):
+        if path.stem == "coffee-saliency":
             raise KeyboardInterrupt
-        return saliency(model, path, *others, **options)
+        save(path, figure)
 
-    monkeypatch.setattr(_tasks, "saliency", interrupted)
+    monkeypatch.setattr(figures, "save", interrupted)
     left_at_once = []
     monkeypatch.setattr(os, "_exit", lambda code: left_at_once.append(code) or sys.exit(code))
     result = command(*arguments, "--output", "kept", "--json")
@@ -255,6 +275,53 @@ def test_mistakes(command, arguments, code, message):
     assert result.code == code
     assert message in result.err
     assert not result.out
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = "import sys; from jaxviz.cli import main; sys.argv[0] = 'jaxviz'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_help_waits_for_no_framework():
+    program = "import sys, jaxviz.cli; print(*sorted({'jax', 'numpy', 'flax', 'matplotlib'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    assert "saliency" in run("--help").stdout
+
+
+def test_a_second_call_compiles_nothing(tmp_path):
+    environment = {"JAXVIZ_CACHE": str(tmp_path), "JAX_LOG_COMPILES": "1"}
+    arguments = ("saliency", CHELSEA, COFFEE, "--output", str(tmp_path / "output"))
+    hit = "Persistent compilation cache hit for 'jit__saliency_maps'"
+    assert hit not in run(*arguments, **environment).stderr
+    kept = sorted((tmp_path / "compiled").iterdir())
+    assert hit in run(*arguments, **environment).stderr
+    assert sorted((tmp_path / "compiled").iterdir()) == kept
+
+
+def test_each_core_is_a_device():
+    program = "import jax; from jaxviz import cli; cli._configure(); print(jax.device_count())"
+    for environment, expected in (({}, len(os.sched_getaffinity(0))), ({"JAX_NUM_CPU_DEVICES": "5"}, 5)):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert int(done.stdout) == expected
+
+
+def test_a_cache_folder_that_cannot_be_made(command, toy, monkeypatch):
+    Path("file").touch()
+    monkeypatch.setenv("JAXVIZ_CACHE", "file")
+    assert command("predict", CHELSEA).code == 0
 
 
 def test_the_entry_point():

@@ -1,4 +1,4 @@
-"""`import jaxviz` is light: no framework but JAX, nothing for people, no network."""
+"""All that `import jaxviz` offers is light: no framework but JAX, nothing for people, no network."""
 
 import subprocess
 import sys
@@ -12,6 +12,8 @@ def refuse(*args, **kwargs):
 socket.socket.__init__ = refuse
 import jaxviz
 
+for name in jaxviz.__all__:  # each is imported when it is first used
+    getattr(jaxviz, name)
 heavy = {"flax", "matplotlib", "rich", "skimage", "torch", "torchvision", "typer"}
 print(*sorted(heavy & sys.modules.keys()))
 """
