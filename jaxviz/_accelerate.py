@@ -140,10 +140,13 @@ def _convolution(equation: Any) -> Callable[..., Array] | None:
     if unit and not any(any(pad) for pad in params["padding"]):
 
         def convolve(x: Array, kernel: Array) -> Array:
-            kernel = kernel.reshape(kernel.shape[last - 1 :])
-            contract = (((last,), (0,)), ((), ()))
+            # The kernel is left as it lies: a matrix product takes either order, and a transposed copy costs as much
+            # as the product itself where there is one image.
+            o, i, *window = dimensions.rhs_spec
+            contract = (((last,), (int(i > o),)), ((), ()))
             precision, dtype = params["precision"], params["preferred_element_type"]
-            return lax.dot_general(x, kernel, contract, precision=precision, preferred_element_type=dtype)
+            matrix = lax.squeeze(kernel, window)
+            return lax.dot_general(x, matrix, contract, precision=precision, preferred_element_type=dtype)
 
     elif dimensions == canonical:
         return None
@@ -153,12 +156,13 @@ def _convolution(equation: Any) -> Callable[..., Array] | None:
             # XLA's CPU backend brings convolutions into the form that its fast path takes in the entry computation
             # alone, so one inside a loop runs 4 to 6 times slower. The barrier keeps the transposed kernel from being
             # fused back into the convolution. Both can go when XLA canonicalizes in every computation.
-            kernel = lax.optimization_barrier(kernel)
+            o, i, *window = dimensions.rhs_spec
+            kernel = lax.optimization_barrier(lax.transpose(kernel, (*window, i, o)))
             return equation.primitive.bind(x, kernel, dimension_numbers=canonical, **params)
 
     def canonicalized(x: Array, kernel: Array) -> Array:
-        (n, c, *space), (o, i, *window) = dimensions.lhs_spec, dimensions.rhs_spec
-        y = convolve(lax.transpose(x, (n, *space, c)), lax.transpose(kernel, (*window, i, o)))
+        n, c, *space = dimensions.lhs_spec
+        y = convolve(lax.transpose(x, (n, *space, c)), kernel)
         out_n, out_c, *out_space = dimensions.out_spec
         return lax.transpose(y, [(out_n, *out_space, out_c).index(axis) for axis in range(rank)])
 

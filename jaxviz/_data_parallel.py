@@ -14,8 +14,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.stages import Lowered
-
-from jaxviz._model import as_model
+from jax.tree_util import Partial
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -66,8 +65,11 @@ def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
         if split is None:
             return program(model, *examples, mesh=None, **settings)
         split.reached, mesh = True, split.mesh
-        # Padded and cut here: within the program, the cut would be traffic between the devices.
         count = jax.tree.leaves(examples)[0].shape[0]
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, examples)))
+        if count < mesh.size and not traced and not mesh.is_multi_process:
+            mesh = Mesh(mesh.devices.flat[:count], ("batch",))  # a device without an example is left out
+        # Padded and cut here: within the program, the cut would be traffic between the devices.
         padding = -count % mesh.size
         if padding:
             rows = jnp.minimum(jnp.arange(count + padding), count - 1)
@@ -112,9 +114,10 @@ class DataParallel(Generic[_Arguments, _Result]):
             kwargs: as of the method.
         """
         static = [name for name in _STATIC if name in inspect.signature(self).parameters]
-        if args:
-            return jax.jit(self, static_argnames=static).lower(as_model(args[0]), *args[1:], **kwargs)
-        return jax.jit(self, static_argnames=static).lower(**kwargs)
+        arguments: list[Any] = list(args)
+        if jax.tree_util.all_leaves(arguments[:1]):  # a plain function, which `jax.jit` takes when it is wrapped
+            arguments[0] = Partial(arguments[0])
+        return jax.jit(self, static_argnames=static).lower(*arguments, **kwargs)
 
 
 def data_parallel(
@@ -126,8 +129,8 @@ def data_parallel(
     """The same method with the batch split over devices: same arguments, same results.
 
     Each device holds the whole model and works through its own part of the batch, without traffic between them. A
-    batch that they do not divide is padded with its last example, and the padding cut off again. The results stay
-    split over the devices.
+    batch that they do not divide is padded with its last example, and the padding cut off again; of fewer examples than
+    devices, each has its own. The results stay split over the devices.
 
     A CPU is one device for JAX unless told otherwise. To make each core one, which for these methods is the fastest way
     to use them all: `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before anything is computed.

@@ -1,6 +1,6 @@
 """What the command line does with each image or class: read, compute, write the files and the record of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def saliency(
     model: Model, paths: Sequence[Path], output: Path, *, label: int | None = None, resize: int = 256
 ) -> list[Job]:
     """STEM-saliency.png of each image file, for the given class or else the predicted one."""
-    method = _over_devices(saliency_maps, len(paths))
+    method = data_parallel(saliency_maps)
 
     def load(path: Path) -> tuple[Array, Record]:
         image = images.load(path, resize=resize)[0]
@@ -100,7 +100,7 @@ def fool(
 
     Whether the model is fooled is decided by the file: it is read back from disk and classified.
     """
-    method = _over_devices(fooling_images, len(paths))
+    method = data_parallel(fooling_images)
 
     def load(path: Path) -> Array:
         return images.load(path, resize=resize)[0]
@@ -159,7 +159,7 @@ def visualize(
     **options: Any,
 ) -> list[Job]:
     """visualize-CLASS.png of each class, the generated image as it is."""
-    method = _over_devices(class_visualizations, len(targets))
+    method = data_parallel(class_visualizations)
 
     def load(target: int) -> tuple[int, Array | None]:
         if init_image is None:
@@ -199,8 +199,3 @@ def visualize(
 
 def _about(method: str, path: Path | None) -> Record:
     return {"method": method, "file": None if path is None else str(path)}
-
-
-def _over_devices(method: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The method over as many devices as there is work for."""
-    return data_parallel(method, devices=jax.devices()[:count])

@@ -50,8 +50,8 @@ def test_equal_to_one_device(linear, batch, method, devices, count):
     images, labels = batch[0][:count], batch[1][:count]
     found = data_parallel(method, devices=jax.devices()[:devices])(linear.model, images, labels)
     assert_equal(found, method(linear.model, images, labels))
-    if count % devices == 0:
-        assert all(len(leaf.sharding.device_set) == devices for leaf in jax.tree.leaves(found))
+    if count % devices == 0 or count < devices:
+        assert all(len(leaf.sharding.device_set) == min(count, devices) for leaf in jax.tree.leaves(found))
 
 
 @pytest.mark.parametrize("method", METHODS)

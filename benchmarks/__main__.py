@@ -1,0 +1,63 @@
+"""The command: `python -m benchmarks speed`, and `readme` for the table that follows from it."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import page, plot, results, speed
+from benchmarks.workloads import FULL, QUICK
+
+_ROOT = Path(__file__).parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit status, 1 where a form failed or its results disagree.
+    """
+    options = _parser().parse_args(arguments)
+    file = options.output / "speed.json"
+    if options.command == "readme":
+        page.put_between(_ROOT / "README.md", "speed", page.readme_table(results.read(file)))
+        return 0
+    table = QUICK if options.quick else FULL
+    workloads = [
+        workload for workload in table if not options.only or any(part in workload.name for part in options.only)
+    ]
+    if not workloads:
+        names = "\n  ".join(workload.name for workload in table)
+        print(f"--only names no workload; there are\n  {names}", file=sys.stderr)
+        return 1
+    good = speed.run(workloads, file, only_forms=options.forms, keep=bool(options.only))
+    record = results.read(file)
+    page.write(file.with_suffix(".md"), record)
+    plot.write(file.with_suffix(".png"), record)
+    return 0 if good else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("speed", help="time jaxviz beside PyTorch; writes speed.json, speed.md and speed.png")
+    run.add_argument("--quick", action="store_true", help="a few small workloads, in minutes")
+    run.add_argument(
+        "--only",
+        action="append",
+        metavar="SUBSTRING",
+        help="workloads with this in their name, added to the JSON that is there; may be repeated",
+    )
+    run.add_argument(
+        "--forms", default="", metavar="SUBSTRING", help="forms with this in their name, beside the reference"
+    )
+    readme = commands.add_parser("readme", help="rewrite the README's table from speed.json")
+    for command in (run, readme):
+        command.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", metavar="FOLDER")
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that workers and temporary files do not stay behind
+    sys.exit(main())
