@@ -37,9 +37,9 @@ FULL = (
     Workload("saliency, 8 images of 160 pixels", "saliency", 7, 8, size=160),
     Workload("saliency, 8 images of 320 pixels", "saliency", 7, 8, size=320),
     Workload("saliency, 8 images of 448 pixels", "saliency", 7, 8, size=448),
-    Workload("VGG16 saliency, 8 images", "saliency", 5, 8, network="vgg16", compiled=True),
-    Workload("fooling, 64 images", "fooling", 3, 64, steps=100, compiled=True),
-    Workload("class visualization, 1 class, 200 steps", "visualization", 5, 1, steps=200, compiled=True),
+    Workload("VGG16 saliency, 8 images", "saliency", 5, 8, network="vgg16"),
+    Workload("fooling, 64 images", "fooling", 3, 64, steps=100),
+    Workload("class visualization, 1 class, 200 steps", "visualization", 5, 1, steps=200),
     Workload("class visualization, 8 classes, 200 steps", "visualization", 3, 8, steps=200),
     Workload("VGG16 class visualization, 1 class, 50 steps", "visualization", 3, 1, network="vgg16", steps=50),
 )

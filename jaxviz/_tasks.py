@@ -78,10 +78,11 @@ def saliency(
         image = images.load(path, resize=resize)[0]
         return image, classify(model, image)[0] if label is None else class_of(model, image, label)
 
-    def compute(loaded: list[tuple[Array, Record]]) -> Array:
-        return method(model, jnp.stack([image for image, _ in loaded]), [found["index"] for _, found in loaded])
+    def compute(loaded: list[tuple[Array, Record]]) -> np.ndarray:
+        pictures, classes = zip(*loaded, strict=True)
+        return jax.device_get(method(model, jnp.stack(pictures), [found["index"] for found in classes]))
 
-    def write(stem: str, loaded: tuple[Array, Record], saliency_map: Array) -> Record:
+    def write(stem: str, loaded: tuple[Array, Record], saliency_map: np.ndarray) -> Record:
         image, found = loaded
         written = output / f"{stem}-saliency.png"
         figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(found)]))
@@ -109,7 +110,7 @@ def fool(
         result = method(
             model, jnp.stack(loaded), [target] * len(loaded), bounds=images.IMAGENET_BOUNDS, levels=256, **options
         )
-        return [FoolingResult(*one) for one in zip(*result, strict=True)]
+        return [FoolingResult(*one) for one in zip(*jax.device_get(result), strict=True)]
 
     def write(stem: str, path: Path, image: Array, result: FoolingResult) -> Record:
         fooled_file, figure_file = output / f"{stem}-fooled.png", output / f"{stem}-fooling.png"
@@ -178,13 +179,14 @@ def visualize(
             bounds=images.IMAGENET_BOUNDS,
             **options,
         )
-        return [ClassVisualization(image, scores, None) for image, scores in zip(*result[:2], strict=True)]
+        made, scores = jax.device_get((result.images, result.scores))
+        return [ClassVisualization(image, climb, None) for image, climb in zip(made, scores, strict=True)]
 
     def write(target: int, loaded: tuple[int, Array | None], result: ClassVisualization) -> Record:
         written = output / f"visualize-{labels.name(target).replace(' ', '-').replace('/', '-')}.png"
         images.save(written, result.images)
         return {
-            "target": class_of(model, result.images, target),
+            "target": class_of(model, jnp.asarray(result.images), target),
             "seed": seed,
             "scores": [float(score) for score in result.scores],
             "output": [str(written)],
