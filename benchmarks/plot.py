@@ -24,18 +24,24 @@ _OURS = ("jaxviz", "jaxviz, data_parallel")
 
 
 def write(file: Path, record: dict[str, Any]) -> None:
-    """Three panels: ratios by workload, milliseconds per image by batch size and by image size."""
+    """Ratios by workload, and, of what was measured at several, milliseconds per image by batch and by image size."""
     rows = record["rows"]
     figure = Figure(figsize=(14, 0.36 * len(rows) + 4), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
     _ratios(figure.add_subplot(grid[:, 0]), rows)
-    by_batch, by_size = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
     squeezenet = [row for row in rows if row["method"] == "saliency" and row["network"] == "squeezenet1_1"]
     batches = sorted((row for row in squeezenet if row["size"] == 224), key=lambda row: row["examples"])
     sizes = sorted((row for row in squeezenet if row["examples"] == 8), key=lambda row: row["size"])
-    _costs(by_batch, batches, "examples", "(b) saliency, SqueezeNet 1.1, 224 x 224 pixels", "images in the batch")
-    _costs(by_size, sizes, "size", "(c) saliency, SqueezeNet 1.1, 8 images", "side of the image, pixels")
-    handles, labels = by_batch.get_legend_handles_labels()
+    panels = (
+        (batches, "examples", "(b) saliency, SqueezeNet 1.1, 224 x 224 pixels", "images in the batch"),
+        (sizes, "size", "(c) saliency, SqueezeNet 1.1, 8 images", "side of the image, pixels"),
+    )
+    handles, labels = [], []
+    for place, (found, *about) in enumerate(panels):
+        if len(found) > 1:
+            axes = figure.add_subplot(grid[place, 1])
+            _costs(axes, found, *about)
+            handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower right", ncols=4, fontsize=9)
     machine = record["machine"]

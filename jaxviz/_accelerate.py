@@ -30,7 +30,8 @@ def accelerate(gradient_function: _F) -> _F:
     The methods of this package apply it by themselves, to any model.
 
     What is replaced, on CPUs alone: max pooling and its gradient; convolutions of 1 x 1, by matrix products; input
-    gradients of convolutions, which XLA compiles badly inside loops. Loops and branches are looked into.
+    gradients of convolutions, which XLA compiles badly inside loops; concatenations of channels. Loops and branches are
+    looked into. Arrays with explicit shardings are left alone.
 
     Args:
         gradient_function: takes and returns pytrees of arrays.
@@ -112,8 +113,11 @@ def _worthwhile(jaxpr: core.Jaxpr) -> bool:
 def _replacement(equation: Any) -> Callable[..., Array] | None:
     """The faster form of an equation's primitive, or None: not sure means the original."""
     name, params = equation.primitive.name, equation.params
-    if not all(jnp.issubdtype(atom.aval.dtype, jnp.floating) for atom in equation.invars if hasattr(atom, "aval")):
+    inputs = [atom.aval for atom in equation.invars]
+    if not all(jnp.issubdtype(aval.dtype, jnp.floating) for aval in inputs):
         return None
+    if any(AxisType.Explicit in aval.sharding.mesh.axis_types for aval in inputs):
+        return None  # the user's own layout over devices, which the replacements know nothing of
     if name == "reduce_window_max" and set(params["base_dilation"]) == set(params["window_dilation"]) == {1}:
         windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
         return functools.partial(max_pool, windows=windows)
@@ -140,9 +144,7 @@ def _concatenate(*parts: Array, dimension: int) -> Array:
 
 def _convolution(equation: Any) -> Callable[..., Array] | None:
     params = dict(equation.params)
-    groups, sharding = (params["feature_group_count"], params["batch_group_count"]), params["out_sharding"]
-    # Inside `shard_map` a gradient's convolutions name the mesh, but each device works on arrays of its own.
-    if groups != (1, 1) or (sharding is not None and set(sharding.mesh.axis_types) != {AxisType.Manual}):
+    if (params["feature_group_count"], params["batch_group_count"]) != (1, 1):
         return None
     images, kernel = (atom.aval for atom in equation.invars)
     dimensions, rank = params.pop("dimension_numbers"), images.ndim

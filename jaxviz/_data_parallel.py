@@ -82,9 +82,15 @@ def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _placed(tree: Any, mesh: Mesh, spec: P) -> Any:
-    """Moved to the mesh, wherever the user's arrays lie; under a transformation, that is JAX's to do."""
-    sharding = NamedSharding(mesh, spec)
-    return jax.tree.map(lambda leaf: leaf if isinstance(leaf, Tracer) else jax.device_put(leaf, sharding), tree)
+    """Arrays that the user has bound to other devices, moved to the mesh; `jax.jit` places the rest, and faster."""
+    devices = set(mesh.devices.flat)
+
+    def moved(leaf: Any) -> Any:
+        if isinstance(leaf, Tracer) or not getattr(leaf, "committed", False) or leaf.sharding.device_set == devices:
+            return leaf
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    return jax.tree.map(moved, tree)
 
 
 class DataParallel(Generic[_Arguments, _Result]):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from jax import lax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jaxviz
 
@@ -127,6 +129,38 @@ def test_convolution(window, strides, padding, spread, dilation, groups, size, l
         )
 
     check(convolve, x, kernel)
+
+
+@pytest.mark.parametrize(
+    ("axis", "shapes", "replaced"),
+    [
+        (3, [(2, 3, 4, 2), (2, 3, 4, 5), (2, 3, 4, 1)], True),
+        (2, [(1, 3, 4, 2), (1, 3, 1, 2)], True),
+        (1, [(1, 3, 4, 2), (1, 2, 4, 2)], False),  # lies in one piece already
+        (0, [(3,), (2,)], False),
+    ],
+)
+def test_concatenate(axis, shapes, replaced):
+    def concatenate(*parts):
+        return lax.concatenate([jnp.tanh(part) for part in parts], axis)
+
+    parts = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+    check(concatenate, *parts)
+    text = jax.jit(jaxviz.accelerate(concatenate)).lower(*parts).as_text()
+    assert ("dynamic_update_slice" in text) == replaced
+
+
+def test_arrays_that_the_user_has_laid_out_over_devices_are_left_alone():
+    mesh = jax.make_mesh((3,), ("data",), axis_types=(AxisType.Explicit,))
+
+    def gradient(x):
+        return jax.grad(lambda x: jnp.square(lax.concatenate([jnp.tanh(x), x], 1)).sum())(x)
+
+    with jax.set_mesh(mesh):
+        x = jax.device_put(normal(3, 4), NamedSharding(mesh, P("data")))
+        found = jax.jit(jaxviz.accelerate(gradient))(x)
+        close(found, jax.jit(gradient)(x))
+    assert found.sharding.spec == P("data", None)
 
 
 class NNXNetwork(nnx.Module):
