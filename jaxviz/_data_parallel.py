@@ -82,13 +82,13 @@ def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _placed(tree: Any, mesh: Mesh, spec: P) -> Any:
-    """Arrays that the user has bound to other devices, moved to the mesh; `jax.jit` places the rest, and faster."""
-    devices = set(mesh.devices.flat)
+    """Arrays that the user has bound to devices, moved to the mesh; `jax.jit` places the rest, and faster."""
+    sharding = NamedSharding(mesh, spec)
 
     def moved(leaf: Any) -> Any:
-        if isinstance(leaf, Tracer) or not getattr(leaf, "committed", False) or leaf.sharding.device_set == devices:
+        if isinstance(leaf, Tracer) or not getattr(leaf, "committed", False) or leaf.sharding == sharding:
             return leaf
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
+        return jax.device_put(leaf, sharding)
 
     return jax.tree.map(moved, tree)
 
