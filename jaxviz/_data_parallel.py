@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ _STATIC = ("image_shape", "lanes", "num_steps", "optimizer", "snapshot_every")
 
 @dataclass
 class _Split:
-    mesh: Mesh
+    """One call through `data_parallel`."""
+
+    by: "DataParallel[..., Any]"
     reached: bool = False
 
 
@@ -36,7 +39,7 @@ _split: ContextVar[_Split | None] = ContextVar("_split", default=None)
 def platform() -> str:
     """Where the method at hand will run: "cpu", "gpu" or "tpu"."""
     split = _split.get()
-    return jax.default_backend() if split is None else split.mesh.devices.flat[0].platform
+    return jax.default_backend() if split is None else split.by.mesh.devices.flat[0].platform
 
 
 def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +67,7 @@ def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
         split = _split.get()
         if split is None:
             return program(model, *examples, mesh=None, **settings)
-        split.reached, mesh = True, split.mesh
+        split.reached, mesh = True, split.by.mesh
         count = jax.tree.leaves(examples)[0].shape[0]
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, examples)))
         if count < mesh.size and not traced and not mesh.is_multi_process:
@@ -74,7 +77,7 @@ def batch_program(function: Callable[..., Any]) -> Callable[..., Any]:
         if padding:
             rows = jnp.minimum(jnp.arange(count + padding), count - 1)
             examples = jax.tree.map(lambda leaf: leaf[rows], examples)
-        model, examples = _placed(model, mesh, P()), _placed(examples, mesh, P(mesh.axis_names))
+        model, examples = split.by.placed(model, mesh), _placed(examples, mesh, P(mesh.axis_names))
         results = program(model, *examples, mesh=mesh, **settings)
         return jax.tree.map(lambda leaf: leaf[:count], results) if padding else results
 
@@ -93,16 +96,21 @@ def _placed(tree: Any, mesh: Mesh, spec: P) -> Any:
     return jax.tree.map(moved, tree)
 
 
+def _same(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(map(operator.is_, a, b))
+
+
 class DataParallel(Generic[_Arguments, _Result]):
     """What `data_parallel` returns: the method over the devices of `mesh`."""
 
     def __init__(self, method: Callable[_Arguments, _Result], mesh: Mesh):
         functools.update_wrapper(self, method)
         self._method = method
+        self._last: tuple[Mesh, list[Any], list[Any]] | None = None
         self.mesh = mesh
 
     def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        split = _Split(self.mesh)
+        split = _Split(self)
         token = _split.set(split)
         try:
             result = self._method(*args, **kwargs)
@@ -111,6 +119,16 @@ class DataParallel(Generic[_Arguments, _Result]):
         if not split.reached:
             raise ValueError("`method` must be a method of jaxviz, or call one without a `jax.jit` of its own around.")
         return result
+
+    def placed(self, model: Any, mesh: Mesh) -> Any:
+        """The model on every device; the last one stays there, since copying it can take longer than the work."""
+        leaves, structure = jax.tree.flatten(model)
+        if not all(isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) for leaf in leaves):
+            return _placed(model, mesh, P())
+        last = self._last
+        if last is None or last[0] != mesh or not _same(last[1], leaves):
+            self._last = last = mesh, leaves, jax.device_put(leaves, NamedSharding(mesh, P()))
+        return structure.unflatten(last[2])
 
     def lower(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Lowered:
         """The program of these arguments before its compilation, as of `jax.jit(...).lower`.
@@ -141,8 +159,8 @@ def data_parallel(
     A CPU is one device for JAX unless told otherwise. To make each core one, which for these methods is the fastest way
     to use them all: `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before anything is computed.
 
-    Each call copies the model to the devices that do not hold it yet. Where that matters, copy it once:
-    `jax.device_put(model, NamedSharding(mesh, PartitionSpec()))`, with the result's attribute `mesh`.
+    The arrays of the last model stay on the devices as long as the result lives, so that calls with the same ones do
+    not copy them again: keep the result, and use it for several calls.
 
     Args:
         method: `saliency_maps`, `fooling_images`, `class_visualizations`, or a function that calls one. A `jax.jit` of

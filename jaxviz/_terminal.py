@@ -58,7 +58,7 @@ def run(jobs: Sequence[Job], *, at_once: int) -> list[Record]:
                         progress.advance(task)
         except KeyboardInterrupt:
             error = {"error": "interrupted; what came before it is written", "interrupted": True}
-            records.append({**jobs[len(records)].about, **error})
+            records += [{**job.about, **error} for job in jobs[len(records) :][:1]]
     return records
 
 

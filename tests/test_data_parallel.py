@@ -148,6 +148,18 @@ def test_new_values_do_not_compile_again(linear, batch, compilations):
     assert compilations() == []
 
 
+def test_the_model_is_copied_once_and_a_new_one_is_taken(linear, batch):
+    split = data_parallel(jaxviz.saliency_maps)
+    images, labels = jax.device_put((batch[0][:6], batch[1][:6]), NamedSharding(split.mesh, P("batch")))
+    twice = jax.tree.map(lambda leaf: 2 * leaf, linear.model)
+    expected = jaxviz.saliency_maps(linear.model, batch[0][:6], batch[1][:6])
+    assert_equal(split(linear.model, images, labels), expected)
+    with jax.transfer_guard_device_to_device("disallow_explicit"):
+        assert_equal(split(linear.model, images, labels), expected)
+    assert_equal(split(twice, images, labels), 2 * expected)
+    assert_equal(split(linear.model, images, labels), expected)
+
+
 def test_arguments_are_checked_as_without(linear, batch):
     with pytest.raises(IndexError, match="must be in 0 to 6, got 7"):
         data_parallel(jaxviz.saliency_maps)(linear.model, batch[0][:1], [7])
