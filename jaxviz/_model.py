@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.core
 import jax.numpy as jnp
+from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -26,16 +27,18 @@ Bounds: TypeAlias = tuple[Bound, Bound]
 
 
 def class_score(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
-    """The score of one class, NaN where there is no such class, and all scores."""
+    """The score of one class (the predicted one for None), NaN where there is no such class, and all scores."""
     scores = model(image[None])[0]
+    if label is None:
+        label = lax.argmax(scores, 0, jnp.int32)
     known = (label >= 0) & (label < scores.shape[0])
     return jnp.where(known, scores[label], jnp.nan), scores
 
 
 def class_gradient(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
     """`class_score` and its gradient with respect to the image, from one evaluation.
 
@@ -74,6 +77,11 @@ def as_model(model: Any) -> FlatModel:
     return FlatModel(leaves, structure)
 
 
+def _has_value(array: Array) -> bool:
+    """Whether it can be looked at: neither traced, nor in part on another process's devices."""
+    return not isinstance(array, jax.core.Tracer) and (array.is_fully_addressable or array.is_fully_replicated)
+
+
 def _is_number(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))
 
@@ -108,7 +116,7 @@ def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeSt
         raise ValueError(f"`{name}` must be as many as the images, got {len(labels)} for {images.shape[0]} images.")
     leaves = tuple(map(jax.typeof, model.leaves))
     num_classes = _num_classes(model.structure, leaves, (1, *images.shape[1:]), images.dtype)
-    if not isinstance(labels, jax.core.Tracer):
+    if _has_value(labels):
         for label in labels.tolist():
             if not 0 <= label < num_classes:
                 raise IndexError(f"`{name}` must be in 0 to {num_classes - 1}, got {label}.")
@@ -144,7 +152,7 @@ def as_bounds(
         raise ValueError(
             f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"
         ) from error
-    if not any(isinstance(bound, jax.core.Tracer) for bound in (lower, upper)) and not (lower < upper).all():
+    if all(map(_has_value, (lower, upper))) and not (lower < upper).all():
         raise ValueError(f"`bounds` must have lower < upper, got {lower} and {upper}.")
     return lower, upper
 
@@ -158,6 +166,6 @@ def as_number(value: ArrayLike, dtype: type, *, name: str, low: float | int = 0,
         number = jnp.zeros(0)
     if number.ndim != 0 or not jnp.issubdtype(number.dtype, kind):
         raise ValueError(f"`{name}` must be one {'integer' if dtype is int else 'number'}, got {value!r}.")
-    if not isinstance(number, jax.core.Tracer) and not (low <= number.item() <= high and math.isfinite(number.item())):
+    if _has_value(number) and not (low <= number.item() <= high and math.isfinite(number.item())):
         raise ValueError(f"`{name}` must be finite and in {low} to {high}, got {value}.")
     return number.astype(jnp.int32 if dtype is int else jnp.float32)

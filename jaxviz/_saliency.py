@@ -1,6 +1,10 @@
 """Saliency maps (Simonyan et al. 2014): how much each pixel moves the score of a class."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
@@ -42,13 +46,28 @@ def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Arra
     """
     model = as_model(model)
     images = as_images(images)
-    return _saliency_maps(model, images, as_labels(labels, model, images, name="labels"))
+    return _saliency_maps(model, images, as_labels(labels, model, images, name="labels")).maps
+
+
+class Saliency(NamedTuple):
+    """Maps, and what the same evaluation of the model says of the class that each is of."""
+
+    maps: Float[Array, "n h w"]
+    labels: Int[Array, " n"]
+    scores: Float[Array, " n"]
+    probabilities: Float[Array, " n"]
+
+
+def explained(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
+    """`saliency_maps`, of the predicted classes where there are no labels."""
+    return _saliency_maps(as_model(model), images, labels)
 
 
 @batch_program
-def _saliency_maps(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"]) -> Float[Array, "n h w"]:
-    def saliency_map(image: Float[Array, "h w c"], label: Int[Array, ""]) -> Float[Array, "h w"]:
-        _, _, gradient = class_gradient(model, image, label)
-        return jnp.abs(gradient).max(-1)
+def _saliency_maps(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
+    def saliency(image: Float[Array, "h w c"], label: Int[Array, ""] | None) -> Saliency:
+        score, scores, gradient = class_gradient(model, image, label)
+        label = lax.argmax(scores, 0, jnp.int32) if label is None else label
+        return Saliency(jnp.abs(gradient).max(-1), label, score, jax.nn.softmax(scores)[label])
 
-    return for_each(saliency_map, images, labels)
+    return for_each(saliency, images, labels)

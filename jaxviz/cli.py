@@ -3,14 +3,12 @@
 What only a command needs is imported inside it, so that `--help` does not wait for Flax and matplotlib.
 """
 
-import contextlib
 import json
 import os
 import sys
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 _NEEDS_APP = 'The command `jaxviz` needs the extra `app` ({}): pip install "jaxviz[app]"'
 
@@ -18,40 +16,12 @@ try:
     import typer
 
     from jaxviz import _terminal
+    from jaxviz._command import Images, Json, ModelName, ModelOption, Output, Resize, Seed, Weights, find, load
+    from jaxviz.batch.command import batch
 except ImportError as error:
     raise SystemExit(_NEEDS_APP.format(error)) from error
 
-if TYPE_CHECKING:
-    from jaxviz._model import Model
-
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-
-
-class ModelName(StrEnum):
-    """The networks that `load_model` knows."""
-
-    squeezenet1_0 = "squeezenet1_0"
-    squeezenet1_1 = "squeezenet1_1"
-    vgg16 = "vgg16"
-
-
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
-ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; each network has its default.'),
-]
-Resize = Annotated[
-    int,
-    typer.Option(
-        min=224,
-        help="Length of the shorter side, in pixels, before the centre of 224 x 224 is cut out; 224 takes a picture of "
-        "that size, such as a fooled one, as it is.",
-    ),
-]
-Output = Annotated[Path, typer.Option(help="Folder for the files, made if need be.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and the jitter.")]
 
 
 @app.callback()
@@ -71,7 +41,7 @@ def predict(
     """The most probable classes of each photograph."""
     from jaxviz import _tasks
 
-    network = _load(model, weights)
+    network = load(model, weights)
     records = _run(_tasks.predict(network, images, top=top, resize=resize))
     rows = [
         (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
@@ -96,8 +66,8 @@ def saliency(
     """How much each pixel moves the score of a class: writes STEM-saliency.png."""
     from jaxviz import _tasks
 
-    index = None if label is None else _find(label)
-    network, output = _load(model, weights), _terminal.folder(output)
+    index = None if label is None else find(label)
+    network, output = load(model, weights), _terminal.folder(output)
     _report(_run(_tasks.saliency(network, images, output, label=index, resize=resize)), as_json)
 
 
@@ -117,9 +87,9 @@ def fool(
     """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
     from jaxviz import _tasks
 
-    index = _find(target)
+    index = find(target)
     options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence, "resize": resize}
-    network, output = _load(model, weights), _terminal.folder(output)
+    network, output = load(model, weights), _terminal.folder(output)
     _report(_run(_tasks.fool(network, images, output, target=index, **options)), as_json)
 
 
@@ -143,7 +113,7 @@ def visualize(
     """The image that the network makes of a class: writes visualize-CLASS.png."""
     from jaxviz import _tasks
 
-    indices = [_find(text) for text in classes]
+    indices = [find(text) for text in classes]
     options = {
         "size": size,
         "num_steps": num_steps,
@@ -153,7 +123,7 @@ def visualize(
         "blur_every": blur_every,
         "blur_sigma": blur_sigma,
     }
-    network, output = _load(model, weights), _terminal.folder(output)
+    network, output = load(model, weights), _terminal.folder(output)
     jobs = _tasks.visualize(network, indices, output, seed=seed, init_image=init_image, **options)
     _report(_run(jobs), as_json)
 
@@ -170,14 +140,14 @@ def demo(
     from jaxviz import _tasks
     from weights_convert.files import replacing
 
-    network, output = _load(model, weights), _terminal.folder(output)
+    network, output = load(model, weights), _terminal.folder(output)
     photos = [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
     records = _run(
         [
             *_tasks.saliency(network, photos, output),
-            *_tasks.fool(network, photos, output, target=_find("stingray")),
-            *_tasks.visualize(network, [_find("tarantula")], output, seed=seed),
-            *_tasks.visualize(network, [_find("snail")], output, seed=seed, init_image=photos[0]),
+            *_tasks.fool(network, photos, output, target=find("stingray")),
+            *_tasks.visualize(network, [find("tarantula")], output, seed=seed),
+            *_tasks.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
         ]
     )
     with replacing(output / "results.json") as temporary:
@@ -185,6 +155,9 @@ def demo(
             json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
         )
     _report(records, as_json)
+
+
+app.command()(batch)
 
 
 def _run(jobs: list[_terminal.Job]) -> list[_terminal.Record]:
@@ -215,37 +188,6 @@ def _report(records: list[dict[str, Any]], as_json: bool) -> None:
 
 def _percent(found: dict[str, Any]) -> str:
     return f"{found['probability']:.1%}"
-
-
-def _find(text: str) -> int:
-    from jaxviz import labels
-
-    return labels.find(text)
-
-
-def _load(model: ModelName, weights: str | None) -> "Model":
-    import jaxviz
-
-    _configure()
-    return jaxviz.load_model(model, weights=weights)
-
-
-def _configure() -> None:
-    """Each core a device, and programs kept for the next call, unless the user's environment says otherwise."""
-    import jax
-
-    from jaxviz.weights import cache_folder
-
-    config: Any = jax.config  # its attributes are made at run time
-    if config.jax_num_cpu_devices < 0:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        config.update("jax_num_cpu_devices", cores)
-    if config.jax_compilation_cache_dir is None:
-        folder = cache_folder() / "compiled"
-        with contextlib.suppress(OSError):  # a cache that cannot be is no reason to stop
-            folder.mkdir(parents=True, exist_ok=True)
-            config.update("jax_compilation_cache_dir", str(folder))
-            config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ Images are (..., h, w, 3) RGB in ImageNet-normalized space: 8-bit values over 25
 `IMAGENET_STD`; valid values lie within `IMAGENET_BOUNDS`.
 """
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from jaxviz._image_files import decode
 from weights_convert.files import replacing
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -110,39 +110,7 @@ def load(paths: PathLike | Sequence[PathLike], *, size: int = 224, resize: int =
         raise ValueError("`paths` is empty; give at least one image file.")
     if not 1 <= size <= resize:
         raise ValueError(f"`size` must be in 1 to `resize` ({resize}), got {size}.")
-    return from_uint8(np.stack([_load_one(Path(path), size, resize) for path in paths]))
-
-
-def _load_one(path: Path, size: int, resize: int) -> UInt8[np.ndarray, "size size 3"]:
-    with path.open("rb") as file:  # a missing or unreadable file: the system's own error names it
-        try:
-            with Image.open(file) as image:
-                image = _rgb(ImageOps.exif_transpose(image))
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{path}: not an image that Pillow can read.") from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{path}: too large to decode safely; scale it down first. {error}") from error
-        except Exception as error:  # whatever a decoder says of bytes that it did not expect
-            raise ValueError(f"{path}: damaged or unsupported image: {error}") from error
-    width, height = (int(resize * side / min(image.size)) for side in image.size)
-    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
-        raise ValueError(
-            f"{path}: {image.width} x {image.height} pixels are too elongated, with a shorter side of {resize} they "
-            f"would be {width} x {height}; crop it first."
-        )
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white; the high byte is what it takes of RGB
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode!r} have no known range; save it with 8 or 16 bits.")
-    if image.mode == "P":  # by way of RGBA, where a palette's transparency may be of any form
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+    return from_uint8(np.stack([decode(Path(path), size, resize) for path in paths]))
 
 
 def save(path: PathLike, image: ArrayLike) -> None:

@@ -1,12 +1,14 @@
 """Pretrained models: where their weights come from, and that they are the right ones."""
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import platformdirs
 from jax.typing import DTypeLike
 
@@ -66,6 +68,16 @@ def load_model(
     if found.architecture != name:
         raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
     return _filled(name, found.arrays, dtype)
+
+
+def fingerprint(model: Any) -> str:
+    """SHA-256 of a model's arrays in their order, whatever file they came from."""
+    sha256 = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        array = np.asarray(leaf)
+        sha256.update(f"{array.dtype} {array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return sha256.hexdigest()
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import jaxviz
+from jaxviz import cli
 
 # Devices enough for batches that they do not divide; what is not about them uses the first alone.
 jax.config.update("jax_num_cpu_devices", 3)
@@ -162,3 +164,32 @@ def linear_images() -> np.ndarray:
 def squeezenet() -> Any:
     """SqueezeNet 1.1 with its default weights, which need no download."""
     return jaxviz.load_model("squeezenet1_1")
+
+
+class CommandResult(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., CommandResult]:
+    """Runs the command as its entry point does, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> CommandResult:
+        monkeypatch.setattr(sys, "argv", ["jaxviz", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return CommandResult(end.value.code or 0, printed.out, printed.err)
+
+    return run

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,33 +19,6 @@ from jaxviz import cli, figures, images
 
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 STINGRAY = 6
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs the command as its entry point does, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["jaxviz", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        return Result(end.value.code or 0, printed.out, printed.err)
-
-    return run
 
 
 WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32).at[:, STINGRAY].set(5)

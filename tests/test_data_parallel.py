@@ -173,3 +173,21 @@ def test_what_cannot_be_split_is_an_error(linear, batch):
         data_parallel(fool, devices=[])
     with pytest.raises(ValueError, match="must be a method of jaxviz"):
         data_parallel(lambda model, images, labels: images)(linear.model, *batch)
+
+
+def test_a_slow_image_holds_up_no_other_device(linear, batch):
+    """Each device evaluates the model as often as its own images need, two at a time, and then is done."""
+    evaluations = []
+
+    def counted(weights, images):
+        jax.debug.callback(lambda: evaluations.append(1))
+        return images.reshape(len(images), -1) @ weights
+
+    weights = linear.weights.reshape(-1, 7)
+    model = jax.tree_util.Partial(counted, jnp.asarray(weights))
+    images = np.stack([*batch[0][:2], *(20 * weights[:, 3:7].T.reshape(4, *batch[0].shape[1:]))])  # fooled already
+    found = data_parallel(fool, devices=jax.devices()[:3])(model, images, [0, 1, 3, 4, 5, 6])
+    jax.effects_barrier()
+    assert list(found.steps[2:]) == [0] * 4
+    assert min(found.steps[:2]) > 5
+    assert len(evaluations) == sum(found.steps.reshape(3, 2).max(1) + 1)

@@ -83,6 +83,8 @@ def replacing(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's are for the owner alone
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # or a machine that loses power may keep the name without the content
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""What the commands share: their options, and how devices and a model are made ready.
+
+What takes long to import is imported inside the functions, so that `--help` does not wait for it.
+"""
+
+import contextlib
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from jaxviz._model import Model
+
+
+class ModelName(StrEnum):
+    """The networks that `load_model` knows."""
+
+    squeezenet1_0 = "squeezenet1_0"
+    squeezenet1_1 = "squeezenet1_1"
+    vgg16 = "vgg16"
+
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
+ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; each network has its default.'),
+]
+Resize = Annotated[
+    int,
+    typer.Option(
+        min=224,
+        help="Length of the shorter side, in pixels, before the centre of 224 x 224 is cut out; 224 takes a picture of "
+        "that size, such as a fooled one, as it is.",
+    ),
+]
+Output = Annotated[Path, typer.Option(help="Folder for the files, made if need be.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and the jitter.")]
+
+
+def find(text: str) -> int:
+    """The class of a name or a number."""
+    from jaxviz import labels
+
+    return labels.find(text)
+
+
+def load(model: ModelName, weights: str | None) -> "Model":
+    """The network, with the devices made ready."""
+    import jaxviz
+
+    configure()
+    return jaxviz.load_model(model, weights=weights)
+
+
+def configure() -> None:
+    """Each core a device, and programs kept for the next call, unless the user's environment says otherwise."""
+    import jax
+
+    from jaxviz.weights import cache_folder
+
+    config: Any = jax.config  # its attributes are made at run time
+    if config.jax_num_cpu_devices < 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        config.update("jax_num_cpu_devices", cores)
+    if config.jax_compilation_cache_dir is None:
+        folder = cache_folder() / "compiled"
+        with contextlib.suppress(OSError):  # a cache that cannot be is no reason to stop
+            folder.mkdir(parents=True, exist_ok=True)
+            config.update("jax_compilation_cache_dir", str(folder))
+            config.update("jax_persistent_cache_min_compile_time_secs", 0)

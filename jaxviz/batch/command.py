@@ -1,0 +1,218 @@
+"""The command `jaxviz batch`."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jaxviz import _terminal
+from jaxviz._command import Json, ModelName, ModelOption, Output, Resize, Weights, find, load
+
+if TYPE_CHECKING:
+    from jaxviz.batch.methods import Method
+    from jaxviz.batch.work import Part, Work
+
+# Items that go to each device at once. A CPU works through them one by one: enough of them that the time between two
+# batches does not count. An accelerator takes them all at once.
+_CPU_BATCH, _ACCELERATOR_BATCH = 16, 64
+_SIDE = 224
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class MethodName(StrEnum):
+    """The three methods."""
+
+    saliency = "saliency"
+    fool = "fool"
+    visualize = "visualize"
+
+
+# The options of each method; one that is given for another is an error, not ignored.
+_OPTIONS = {
+    "saliency": ("label",),
+    "fool": ("target", "step_size", "max_steps", "confidence"),
+    "visualize": (
+        "seed", "size", "num_steps", "step_size", "l2_weight", "max_jitter", "blur_every", "blur_sigma",
+    ),
+}  # fmt: skip
+
+
+def batch(
+    method: Annotated[MethodName, typer.Argument(help="What to compute.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="A folder of images; or a list, one file a line, relative to the list's folder, each with a tab and a "
+            "class behind it if need be; for visualize a list of classes.",
+        ),
+    ],
+    output: Output = Path("jaxviz-batch"),
+    label: Annotated[str | None, typer.Option(help="saliency: the class; the predicted ones without.")] = None,
+    target: Annotated[str | None, typer.Option(help="fool: the wanted class, where the list has none.")] = None,
+    step_size: Annotated[float | None, typer.Option(help="fool, visualize: as in these commands.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="fool: most steps for one image.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="fool: go on to this probability, 0 to 1.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="visualize: of the noise and the jitter.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="visualize: side of the image.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps.")] = None,
+    l2_weight: Annotated[float | None, typer.Option(help="visualize: weight of the Euclidean norm.")] = None,
+    max_jitter: Annotated[int | None, typer.Option(help="visualize: largest translation, in pixels.")] = None,
+    blur_every: Annotated[int | None, typer.Option(help="visualize: steps between two blurs.")] = None,
+    blur_sigma: Annotated[float | None, typer.Option(help="visualize: deviation of the blur, in pixels.")] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Items in a shard: what an interruption costs.")] = 256,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="This process's part, 0/N to N-1/N; else as JAX counts its processes."),
+    ] = None,
+    resize: Resize = 256,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """A method over any number of images, in shards. Stopped, it goes on where it was when called again."""
+    given = {
+        "label": label, "target": target, "step_size": step_size, "max_steps": max_steps, "confidence": confidence,
+        "seed": seed, "size": size, "num_steps": num_steps, "l2_weight": l2_weight, "max_jitter": max_jitter,
+        "blur_every": blur_every, "blur_sigma": blur_sigma,
+    }  # fmt: skip
+    settings = {name: value for name, value in given.items() if value is not None}
+    if wrong := [name for name in settings if name not in _OPTIONS[method]]:
+        raise ValueError(f"--{wrong[0].replace('_', '-')} is no option of {method}.")
+    try:
+        import grain  # noqa: F401
+    except ImportError as error:
+        raise ImportError('`jaxviz batch` needs the extra `batch`: pip install "jaxviz[batch]"') from error
+    import jax
+
+    from jaxviz.batch import items, shards
+    from jaxviz.batch.work import Sizes, Work
+    from jaxviz.weights import fingerprint
+
+    found = items.of_classes(source) if method == "visualize" else items.of_images(source)
+    found = _with_class(method, found, settings, source)
+    network = load(model, weights)
+    manifest = {
+        "method": method,
+        "settings": settings,
+        "items": len(found),
+        "items_sha256": items.digest(found),
+        "shard_size": shard_size,
+        "image_size": settings.get("size", _SIDE),
+        "resize": None if method == "visualize" else resize,
+        "model": model,
+        "weights_sha256": fingerprint(network),
+        "versions": _versions(),
+    }
+    store = shards.Shards(output, manifest)
+    devices = jax.local_devices()
+    each = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
+    sizes = Sizes(shard_size, min(each * len(devices), shard_size), _SIDE, resize)
+    work = Work(store, found, items.root(source), part=_part(part), sizes=sizes)
+    start = time.perf_counter()
+    todo = sum(len(work.places(number)) for number in work.pending)
+    with _progress(f"{method} {source.name}", todo) as advance:
+        work.run(_method(method, network, settings), advance)
+    _summary(work, store, len(found), todo, time.perf_counter() - start, as_json=as_json)
+
+
+def _with_class(method: str, found: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
+    """The items with the class that the command line gives, where it gives one."""
+    name = "label" if method == "saliency" else "target"
+    text = settings.get(name)
+    if text is not None:
+        if found[0].class_index is not None:
+            raise ValueError(f"{source} has classes of its own; leave --{name} away.")
+        index = settings[name] = find(text)
+        return [item._replace(class_index=index) for item in found]
+    if method == "fool" and found[0].class_index is None:
+        raise ValueError("fool needs --target, or a list with a tab and a class behind each file.")
+    return found
+
+
+def _method(method: str, network: Any, settings: dict[str, Any]) -> "Method":
+    from jaxviz.batch import methods
+
+    options = {name: value for name, value in settings.items() if name not in ("label", "target")}
+    if method == "saliency":
+        return methods.saliency(network)
+    if method == "fool":
+        return methods.fool(network, **options)
+    return methods.visualize(network, **{"seed": 0, "size": _SIDE, **options})
+
+
+def _part(text: str | None) -> "Part":
+    import jax
+
+    from jaxviz.batch.work import Part
+
+    if text is None:
+        return Part(jax.process_index(), jax.process_count())
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"--part must be I/N with I in 0 to N - 1, such as 0/2, got {text!r}.")
+    return Part(int(index), int(count))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("jaxviz", "jax")}
+
+
+@contextlib.contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with images per second; where no terminal is, a line now and then."""
+    console = Console(stderr=True)
+    start = last = time.perf_counter()
+    done = 0
+
+    def rate() -> str:
+        return f"{done / (time.perf_counter() - start):.1f} images/s"
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=total, rate="")
+
+        def advance(count: int) -> None:
+            nonlocal done, last
+            done += count
+            progress.update(task, advance=count, rate=rate())
+            if not console.is_terminal and time.perf_counter() - last > _SECONDS_BETWEEN_LINES:
+                last = time.perf_counter()
+                typer.echo(f"{done} of {total}, {rate()}", err=True)
+
+        yield advance
+
+
+def _summary(work: "Work", store: Any, count: int, done: int, seconds: float, *, as_json: bool) -> None:
+    errors = sum(map(store.errors, work.shards))
+    summary = {
+        "output": str(store.folder),
+        "items": count,
+        "items_of_this_part": sum(len(work.places(number)) for number in work.shards),
+        "done_now": done,
+        "errors": errors,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(done / seconds, 2),
+        "seconds_waiting_for": {name: round(work.seconds[name], 3) for name in work.seconds},
+    }
+    rows = [(name.replace("_", " "), value) for name, value in summary.items() if not isinstance(value, dict)]
+    rows += [(f"seconds waiting for {name}", value) for name, value in summary["seconds_waiting_for"].items()]
+    _terminal.report([summary], as_json=as_json, columns=("", store.folder.name), rows=rows)
+    if errors:
+        _terminal.fail(f"{errors} of the items failed; their records in {store.folder} say why.")
+        raise typer.Exit(1)

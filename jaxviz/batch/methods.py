@@ -1,0 +1,135 @@
+"""What a batch run computes for each item, in fixed batches, so that one program serves from first to last."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxviz import images
+from jaxviz._batching import for_each
+from jaxviz._class_visualization import class_visualizations
+from jaxviz._data_parallel import batch_program, data_parallel
+from jaxviz._fooling import fooling_images
+from jaxviz._model import Model, as_model, class_score
+from jaxviz._saliency import explained
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Method(NamedTuple):
+    """One method in two parts: what the devices do while the host goes on, and what is left for the host.
+
+    Attributes:
+        start: (pixels (b, h, w, 3) uint8 or None, places (b,) in the list, classes (b,) or None) -> device arrays.
+        finish: the same arrays on the host -> (b,) values of the records, and arrays to be kept.
+    """
+
+    start: Callable[[Any, np.ndarray, Any], Any]
+    finish: Callable[[Any], tuple[Arrays, Arrays]]
+
+
+def saliency(model: Model) -> Method:
+    """Maps of the given or else of the predicted classes."""
+    method = _everywhere(explained)
+
+    def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray | None) -> Any:
+        return method(model, images.from_uint8(pixels), None if classes is None else jnp.asarray(classes))
+
+    def finish(found: Any) -> tuple[Arrays, Arrays]:
+        return (
+            {
+                "label": found.labels,
+                "score": found.scores,
+                "probability": found.probabilities,
+                "norm": np.linalg.norm(found.maps.reshape(len(found.maps), -1), axis=1),
+            },
+            {"maps": found.maps},
+        )
+
+    return Method(start, finish)
+
+
+def fool(model: Model, **options: Any) -> Method:
+    """8-bit images that the model takes for the given classes."""
+    method, predictions = _everywhere(fooling_images), _everywhere(_predictions)
+
+    def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray) -> Any:
+        originals = images.from_uint8(pixels)
+        # What pads the batch repeats the last item; as NaN it is given up at once, instead of being fooled again.
+        padding = np.diff(places, prepend=-1) == 0
+        originals = jnp.where(padding[:, None, None, None], jnp.nan, originals)
+        result = method(model, originals, classes, bounds=images.IMAGENET_BOUNDS, levels=256, **options)
+        before = predictions(model, originals, None)
+        after = predictions(model, result.images, jnp.asarray(classes))
+        return pixels, result._replace(images=images.to_uint8(result.images)), before, after
+
+    def finish(found: Any) -> tuple[Arrays, Arrays]:
+        pixels, result, before, after = found
+        levels = result.images.astype(np.int64) - pixels
+        levels = levels.reshape(len(levels), -1)
+        return (
+            {
+                "label": before.labels,
+                "target": after.labels,
+                "score": after.scores,
+                "probability": after.probabilities,
+                "steps": result.steps,
+                "fooled": result.fooled,
+                "stalled": result.stalled,
+                "l2_norm": np.linalg.norm(levels / 255, axis=1),
+                "largest_change_in_levels": abs(levels).max(1),
+            },
+            {"images": result.images},
+        )
+
+    return Method(start, finish)
+
+
+def visualize(model: Model, *, seed: int, size: int, **options: Any) -> Method:
+    """8-bit images that the model makes of the classes, each from noise of its own."""
+    method, predictions = _everywhere(class_visualizations), _everywhere(_predictions)
+
+    def start(pixels: None, places: np.ndarray, classes: np.ndarray) -> Any:
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.asarray(places))
+        shape = (size, size, 3)
+        result = method(model, classes, key=keys, image_shape=shape, bounds=images.IMAGENET_BOUNDS, **options)
+        return images.to_uint8(result.images), result.scores, predictions(model, result.images, jnp.asarray(classes))
+
+    def finish(found: Any) -> tuple[Arrays, Arrays]:
+        made, climbs, after = found
+        return (
+            {"target": after.labels, "score": after.scores, "probability": after.probabilities},
+            {"images": made, "scores": climbs},
+        )
+
+    return Method(start, finish)
+
+
+def _everywhere(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Over this process's own devices: another one has its own part of the items."""
+    return data_parallel(method, devices=jax.local_devices())
+
+
+class _Predictions(NamedTuple):
+    labels: Int[Array, " n"]
+    scores: Float[Array, " n"]
+    probabilities: Float[Array, " n"]
+
+
+def _predictions(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> _Predictions:
+    """What the model says of the given or else of the predicted classes."""
+    return _predicted(as_model(model), images, labels)
+
+
+@batch_program
+def _predicted(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> _Predictions:
+    def one(image: Float[Array, "h w c"], label: Int[Array, ""] | None) -> _Predictions:
+        score, scores = class_score(model, image, label)
+        label = jax.lax.argmax(scores, 0, jnp.int32) if label is None else label
+        return _Predictions(label, score, jax.nn.softmax(scores)[label])
+
+    return for_each(one, images, labels)

@@ -1,0 +1,26 @@
+"""Files to pixels in grain's reading threads, ahead of the computation that waits for them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from jaxviz._image_files import decode
+
+# Pillow decodes and resizes without Python's lock. The threads are few, so that they do not crowd out the computation
+# where that is the CPU's, too, and the images that wait are few, so that memory stays small.
+_THREADS, _AHEAD = 8, 64
+
+
+def read(paths: Sequence[Path], *, size: int, resize: int) -> Iterator[np.ndarray | str]:
+    """The pixels of each file, (size, size, 3) uint8, in order; or why there are none."""
+
+    def one(path: Path) -> np.ndarray | str:
+        try:
+            return decode(path, size, resize)
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    dataset = grain.MapDataset.source(paths).map(one)
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))

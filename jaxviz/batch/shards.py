@@ -1,0 +1,82 @@
+"""The files of a batch run: a manifest, and shards that are there whole or not at all.
+
+    manifest.json             what the run is: method, settings, model, items, versions
+    00000.safetensors         the arrays of the first `shard_size` items, less those that failed
+    00000.jsonl               their records, one JSON object a line, in the order of the items
+
+A shard is finished when its records are there. They are written after its arrays, each to a temporary name first, so
+whatever stops a run leaves finished shards and nothing that looks like one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from weights_convert.files import cannot_write, replacing
+
+Record = dict[str, Any]
+
+
+class Shards:
+    """The folder of a run.
+
+    Args:
+        folder: made if need be.
+        manifest: what the run is; anything that JSON can hold.
+
+    Raises:
+        ValueError: the folder holds the results of another run.
+        OSError: it cannot be written, or is full.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+        self.folder = folder
+        file = folder / "manifest.json"
+        text = json.dumps(manifest, indent=2)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                with replacing(file) as temporary:
+                    temporary.write_text(text)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        found, wanted = json.loads(file.read_text()), json.loads(text)
+        for name in dict.fromkeys([*found, *wanted]):
+            if found.get(name) != wanted.get(name):
+                raise ValueError(
+                    f"{folder} holds the results of another run: its {name} was {found.get(name)}, not "
+                    f"{wanted.get(name)}. Give the same command to go on with it, or another --output."
+                )
+
+    def finished(self, number: int) -> bool:
+        """Whether a shard is there."""
+        return self._records(number).exists()
+
+    def write(self, number: int, records: Sequence[Record], arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes one shard.
+
+        Raises:
+            OSError: the folder cannot be written, or is full. The shard is then not there.
+        """
+        records_file = self._records(number)
+        for leftover in self.folder.glob(f".{records_file.stem}-*"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        try:
+            with replacing(records_file.with_suffix(".safetensors")) as temporary:
+                safetensors.numpy.save_file(dict(arrays), temporary)
+            with replacing(records_file) as temporary:
+                temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
+        except (OSError, safetensors.SafetensorError) as error:  # the latter is also safetensors' word for a full disk
+            raise cannot_write(self.folder, error) from error
+
+    def errors(self, number: int) -> int:
+        """How many records of a finished shard are errors."""
+        with self._records(number).open() as lines:
+            return sum("error" in json.loads(line) for line in lines)
+
+    def _records(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.jsonl"

@@ -1,0 +1,158 @@
+"""A batch run from first to last: the shards of one process that are not there yet, always with a batch in flight."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxviz import labels
+from jaxviz.batch.items import Item
+from jaxviz.batch.methods import Method
+from jaxviz.batch.reading import read
+from jaxviz.batch.shards import Record, Shards
+
+
+class Part(NamedTuple):
+    """Shards `number`, `number + parts`, ... are this process's."""
+
+    number: int
+    parts: int
+
+
+class Sizes(NamedTuple):
+    """Of a shard and of a batch, in items; of an image and its shorter side before it is cut out, in pixels."""
+
+    shard: int
+    batch: int
+    image: int
+    resize: int
+
+
+class _Batch(NamedTuple):
+    places: range
+    errors: dict[int, str]
+    results: Any  # on the devices, one row for each place without an error, then padding
+    ends_shard: bool
+
+
+class Work:
+    """One process's part of a run.
+
+    Attributes:
+        shards: the numbers of the part's shards, finished or not.
+        pending: those that were not finished at the start.
+        seconds: waited for "images", for "results" and for "writing".
+    """
+
+    def __init__(self, store: Shards, items: Sequence[Item], root: Path, *, part: Part, sizes: Sizes):
+        self._store, self._items, self._root, self._sizes = store, items, root, sizes
+        self.shards = range(part.number, -(-len(items) // sizes.shard), part.parts)
+        self.pending = [number for number in self.shards if not store.finished(number)]
+        self.seconds = {"images": 0.0, "results": 0.0, "writing": 0.0}
+
+    def places(self, shard: int) -> range:
+        """Where in the list the items of a shard are."""
+        return range(len(self._items))[shard * self._sizes.shard :][: self._sizes.shard]
+
+    def run(self, method: Method, advance: Callable[[int], None]) -> None:
+        """Computes and writes the pending shards; `advance` is told how many items are done.
+
+        Raises:
+            OSError: the folder cannot be written, or is full. What is finished stays.
+        """
+        records: list[Record] = []
+        kept: list[dict[str, np.ndarray]] = []
+
+        def land(batch: _Batch) -> None:
+            nonlocal records, kept
+            added, arrays = self._records(batch, method, first_row=sum(map(_rows, kept)))
+            records += added
+            kept += arrays
+            if batch.ends_shard:
+                with self._timed("writing"):
+                    whole = {name: np.concatenate([one[name] for one in kept]) for name in (kept[0] if kept else ())}
+                    self._store.write(batch.places.start // self._sizes.shard, records, whole)
+                records, kept = [], []
+            advance(len(batch.places))
+
+        in_flight = None
+        for batch in self._batches(method):
+            if in_flight is not None:
+                land(in_flight)
+            in_flight = batch
+        if in_flight is not None:
+            land(in_flight)
+
+    def _batches(self, method: Method) -> Iterator[_Batch]:
+        size, items = self._sizes.batch, self._items
+        pictures = self._pictures()
+        for shard in self.pending:
+            everything = self.places(shard)
+            for offset in range(0, len(everything), size):
+                places = everything[offset : offset + size]
+                with self._timed("images"):
+                    found = dict(zip(places, pictures, strict=False))
+                errors = {place: one for place, one in found.items() if isinstance(one, str)}
+                good = [place for place in places if place not in errors]
+                results = None
+                if good:
+                    padded = (good + [good[-1]] * size)[:size]
+                    classes = [items[place].class_index for place in padded]
+                    pixels = [picture for place in padded if isinstance(picture := found[place], np.ndarray)]
+                    results = method.start(
+                        np.stack(pixels) if pixels else None,
+                        np.array(padded),
+                        None if None in classes else np.array(classes, np.int32),
+                    )
+                yield _Batch(places, errors, results, places.stop == everything.stop)
+
+    def _pictures(self) -> Iterator[np.ndarray | str | None]:
+        """The pixels of each pending item, or why there are none; None for one that has no file."""
+        files = [self._items[place].file for shard in self.pending for place in self.places(shard)]
+        if None in files:
+            return repeat(None)
+        paths = [self._root / str(file) for file in files]
+        return read(paths, size=self._sizes.image, resize=self._sizes.resize)
+
+    def _records(
+        self, batch: _Batch, method: Method, *, first_row: int
+    ) -> tuple[list[Record], list[dict[str, np.ndarray]]]:
+        rows = len(batch.places) - len(batch.errors)
+        values: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = {}
+        if rows:
+            with self._timed("results"):
+                host = jax.device_get(batch.results)
+            values, arrays = (
+                {name: array[:rows] for name, array in found.items()} for found in map(dict, method.finish(host))
+            )
+        records: list[Record] = []
+        row = 0
+        for place in batch.places:
+            file = self._items[place].file
+            record: Record = {} if file is None else {"file": file}
+            if place in batch.errors:
+                records.append(record | {"error": batch.errors[place]})
+                continue
+            for name, array in values.items():
+                record[name] = array[row].item()
+                if name in ("label", "target"):
+                    record[f"{name}_name"] = labels.name(record[name])
+            records.append(record | {"row": first_row + row})
+            row += 1
+        return records, [arrays] if rows else []
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - start
+
+
+def _rows(arrays: dict[str, np.ndarray]) -> int:
+    return len(next(iter(arrays.values())))

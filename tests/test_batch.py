@@ -1,0 +1,206 @@
+"""`jaxviz batch`: the records and arrays of any number of images, whatever stops it."""
+
+import importlib.resources
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from jax.tree_util import Partial
+from PIL import Image
+
+import jaxviz
+from jaxviz import images
+from jaxviz.batch import work
+
+SIZE = 5  # items; two shards of two and one of one
+WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32)
+MODEL = Partial(lambda weights, x: x.mean((1, 2)) @ weights, WEIGHTS)
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: MODEL)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Five different pieces of a photograph, the fourth of them damaged."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(str(importlib.resources.files("skimage.data") / "chelsea.png")) as photo:
+        for i in range(SIZE):
+            photo.crop((30 * i, 10 * i, 30 * i + 200 + i, 10 * i + 210)).save(folder / f"{i}.png")
+    damaged = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(damaged[: len(damaged) // 2])
+    return folder
+
+
+def loaded(folder, names="0124"):
+    return images.load([folder / f"{name}.png" for name in names])
+
+
+def read(folder):
+    """The records of all shards, each with its row of the arrays."""
+    records = []
+    for file in sorted(folder.glob("*.jsonl")):
+        arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
+        for line in file.read_text().splitlines():
+            record = json.loads(line)
+            if "row" in record:
+                record["arrays"] = {name: array[record["row"]] for name, array in arrays.items()}
+            records.append(record)
+    return records
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_saliency_of_a_folder(command, photos, tmp_path):
+    done = command("batch", "saliency", str(photos), "--output", "out", "--shard-size", "2", "--json")
+    assert done.code == 1
+    assert "1 of the items failed" in done.err
+    [summary] = done.records
+    assert (summary["items"], summary["done_now"], summary["errors"]) == (5, 5, 1)
+    records = read(tmp_path / "out")
+    assert [record["file"] for record in records] == [f"{i}.png" for i in range(SIZE)]
+    assert "3.png: damaged" in records.pop(3)["error"]
+    batch = loaded(photos)
+    labels = MODEL(batch).argmax(1)
+    maps = jaxviz.saliency_maps(MODEL, batch, labels)
+    for i, record in enumerate(records):
+        assert (record["label"], record["label_name"]) == (labels[i], jaxviz.labels.name(int(labels[i])))
+        np.testing.assert_allclose(record["score"], MODEL(batch)[i, labels[i]], rtol=1e-5)
+        np.testing.assert_allclose(record["probability"], jax.nn.softmax(MODEL(batch)[i])[labels[i]], rtol=1e-4)
+        np.testing.assert_allclose(record["arrays"]["maps"], maps[i], rtol=1e-5)
+        np.testing.assert_allclose(record["norm"], np.linalg.norm(maps[i]), rtol=1e-5)
+    assert not [record for record in records if record["row"] > 1]
+
+
+def test_saliency_of_a_list_with_classes(command, photos, tmp_path):
+    (photos / "list.txt").write_text("2.png\tstingray\n0.png\t7\n")
+    assert command("batch", "saliency", str(photos / "list.txt"), "--output", "out").code == 0
+    found = read(tmp_path / "out")
+    assert [(record["file"], record["label"]) for record in found] == [("2.png", 6), ("0.png", 7)]
+    maps = jaxviz.saliency_maps(MODEL, loaded(photos, "20"), [6, 7])
+    np.testing.assert_allclose([record["arrays"]["maps"] for record in found], maps, rtol=1e-5)
+
+
+def test_fool(command, photos, tmp_path):
+    options = ("--target", "stingray", "--step-size", "3", "--max-steps", "7", "--shard-size", "3")
+    assert command("batch", "fool", str(photos), "--output", "out", *options).code == 1
+    records = read(tmp_path / "out")
+    assert "error" in records.pop(3)
+    batch = loaded(photos)
+    expected = jaxviz.fooling_images(
+        MODEL, batch, [6] * 4, step_size=3, max_steps=7, bounds=images.IMAGENET_BOUNDS, levels=256
+    )
+    assert min(expected.steps) > 0
+    for i, record in enumerate(records):
+        assert (record["label"], record["target"]) == (MODEL(batch)[i].argmax(), 6)
+        assert (record["steps"], record["fooled"], record["stalled"]) == (
+            expected.steps[i],
+            expected.fooled[i],
+            expected.stalled[i],
+        )
+        picture = record["arrays"]["images"]
+        np.testing.assert_array_equal(picture, images.to_uint8(expected.images[i]))
+        np.testing.assert_allclose(record["score"], MODEL(images.from_uint8(picture)[None])[0, 6], rtol=1e-4)
+        change = picture.astype(int) - np.asarray(images.to_uint8(batch[i]))
+        assert record["largest_change_in_levels"] == abs(change).max()
+        np.testing.assert_allclose(record["l2_norm"], np.sqrt(np.square(change / 255).sum()), rtol=1e-6)
+
+
+def test_visualize(command, tmp_path):
+    (tmp_path / "classes.txt").write_text("tarantula\nsnail\ntarantula\n")
+    options = ("--num-steps", "3", "--size", "32", "--seed", "4", "--step-size", "9", "--shard-size", "2")
+    assert command("batch", "visualize", "classes.txt", "--output", "out", *options).code == 0
+    found = read(tmp_path / "out")
+    expected = jaxviz.class_visualizations(
+        MODEL,
+        [76, 113, 76],
+        key=jax.random.key(4),
+        image_shape=(32, 32, 3),
+        num_steps=3,
+        step_size=9,
+        bounds=images.IMAGENET_BOUNDS,
+    )
+    assert [record["target"] for record in found] == [76, 113, 76]
+    np.testing.assert_array_equal([record["arrays"]["images"] for record in found], images.to_uint8(expected.images))
+    np.testing.assert_allclose([record["arrays"]["scores"] for record in found], expected.scores, rtol=1e-4)
+    scores = MODEL(expected.images)[np.arange(3), np.array([76, 113, 76])]
+    np.testing.assert_allclose([record["score"] for record in found], scores, rtol=1e-4)
+
+
+def test_two_processes_write_what_one_writes(command, photos, tmp_path):
+    run = ("batch", "saliency", str(photos), "--shard-size", "2", "--output")
+    assert command(*run, "whole").code == 1
+    assert command(*run, "parts", "--part", "1/2").code == 1  # the damaged image is in the second shard
+    assert sorted(path.name for path in Path("parts").glob("*.jsonl")) == ["00001.jsonl"]
+    assert command(*run, "parts", "--part", "0/2").code == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_an_interrupted_run_goes_on_where_it_was(command, photos, tmp_path, monkeypatch):
+    run = ("batch", "saliency", str(photos), "--shard-size", "1", "--output")
+    command(*run, "whole")
+    write = work.Shards.write
+
+    def interrupt(self, number, *arguments):
+        if number == 2:
+            raise KeyboardInterrupt
+        write(self, number, *arguments)
+
+    monkeypatch.setattr(work.Shards, "write", interrupt)
+    monkeypatch.setattr("os._exit", sys.exit)
+    assert command(*run, "stopped").code == 130
+    monkeypatch.setattr(work.Shards, "write", write)
+    assert sorted(path.name for path in Path("stopped").glob("*.jsonl")) == ["00000.jsonl", "00001.jsonl"]
+    before = {path.name: path.stat().st_mtime_ns for path in Path("stopped").iterdir()}
+    [summary] = command(*run, "stopped", "--json").records
+    assert (summary["done_now"], summary["errors"]) == (3, 1)
+    assert {name: (tmp_path / "stopped" / name).stat().st_mtime_ns for name in before} == before
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    [summary] = command(*run, "stopped", "--json").records
+    assert (summary["done_now"], summary["errors"]) == (0, 1)
+
+
+def test_the_folder_of_other_work_is_refused(command, photos, monkeypatch):
+    run = ("batch", "saliency", str(photos), "--output", "out")
+    command(*run)
+    for change in (("--label", "stingray"), ("--resize", "300"), ("--shard-size", "2")):
+        assert "holds the results of another run" in command(*run, *change).err
+    other = jax.tree.map(lambda leaf: 2 * leaf, MODEL)
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: other)
+    assert "its weights_sha256 was" in command(*run).err
+    (photos / "5.png").write_bytes((photos / "0.png").read_bytes())
+    assert "its items was 5, not 6" in command(*run).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("saliency", "missing"), "No such file"),
+        (("fool", "photos"), "fool needs --target"),
+        (("fool", "photos/list.txt", "--target", "snail"), "has classes of its own"),
+        (("saliency", "photos", "--max-steps", "3"), "--max-steps is no option of saliency"),
+        (("saliency", "photos", "--part", "2/2"), "--part must be I/N"),
+        (("visualize", "photos"), "list of classes"),
+    ],
+)
+def test_mistakes(command, photos, arguments, error):
+    (photos / "list.txt").write_text("0.png\t3\n")
+    done = command("batch", *arguments, "--output", "out")
+    assert done.code == 1
+    assert error in done.err
+    assert not list(Path("out").glob("*.jsonl"))
+
+
+def test_without_the_extra(command, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    assert 'pip install "jaxviz[batch]"' in command("batch", "saliency", str(photos)).err
