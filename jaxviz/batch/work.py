@@ -104,11 +104,12 @@ class Work:
                     padded = (good + [good[-1]] * size)[:size]
                     classes = [items[place].class_index for place in padded]
                     pixels = [picture for place in padded if isinstance(picture := found[place], np.ndarray)]
-                    results = method.start(
-                        np.stack(pixels) if pixels else None,
-                        np.array(padded),
-                        None if None in classes else np.array(classes, np.int32),
-                    )
+                    with self._timed("results"):  # a device that is busy keeps the host waiting here already
+                        results = method.start(
+                            np.stack(pixels) if pixels else None,
+                            np.array(padded),
+                            None if None in classes else np.array(classes, np.int32),
+                        )
                 yield _Batch(places, errors, results, places.stop == everything.stop)
 
     def _pictures(self) -> Iterator[np.ndarray | str | None]:
