@@ -20,7 +20,7 @@ from jaxviz.batch import work
 
 SIZE = 5  # items; two shards of two and one of one
 WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32)
-MODEL = Partial(lambda weights, x: x.mean((1, 2)) @ weights, WEIGHTS)
+MODEL = Partial(lambda weights, x: jnp.square(x).mean((1, 2)) @ weights, WEIGHTS)  # a map of each image its own
 
 
 @pytest.fixture(autouse=True)
