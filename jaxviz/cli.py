@@ -35,6 +35,14 @@ class ModelName(StrEnum):
     vgg16 = "vgg16"
 
 
+class MethodName(StrEnum):
+    """The methods, as their commands are called."""
+
+    saliency = "saliency"
+    fool = "fool"
+    visualize = "visualize"
+
+
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
 ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
 Weights = Annotated[
@@ -185,6 +193,35 @@ def demo(
             json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
         )
     _report(records, as_json)
+
+
+@app.command()
+def export(
+    method: Annotated[MethodName, typer.Argument(help="The method.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The file (.npz), replaced where it exists.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the images, in pixels.")] = 224,
+    lanes: Annotated[int | None, typer.Option(help="fool: images in flight; what suits the platform, if not.")] = None,
+    levels: Annotated[
+        bool | None, typer.Option("--levels/--no-levels", help="fool: whether to round to what 8 bits can hold.")
+    ] = None,
+    num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps; 200, if not.")] = None,
+    init_images: Annotated[
+        bool | None, typer.Option("--init-images/--noise", help="visualize: start from given images, or from noise.")
+    ] = None,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+) -> None:
+    """Write a method and a network to one file that JAX alone runs, on CPU, CUDA and TPU; print a script that does.
+
+    The program takes the weights, any number of images, and the method's settings.
+    """
+    from jaxviz import _export
+
+    options = {"lanes": lanes, "levels": levels, "num_steps": num_steps, "init_images": init_images}
+    given = {name: value for name, value in options.items() if value is not None}
+    _configure()
+    about = _export.write(output, method, model, weights=weights, size=size, **given)
+    print(_export.script(output, about))
 
 
 def _run(jobs: list[_terminal.Job]) -> list[_terminal.Record]:
