@@ -39,7 +39,7 @@ class Form(NamedTuple):
 
     Attributes:
         program: (model, *inputs, **settings) -> results, which are arrays or dicts of them.
-        inputs: shapes and types by name, in order; the first dimension is the batch.
+        inputs: shapes and types by name, in order; the batch is the first dimension of all but a key.
         settings: default values by name.
     """
 
@@ -193,7 +193,7 @@ def _said(shape: Any) -> str:
 
 
 def script(file: Path, about: dict[str, Any]) -> str:
-    """A program that runs the file again, on noise or on black, to be changed by its reader."""
+    """A program that runs the file again, on grey images, which its reader is to replace."""
     inputs = list(about["inputs"])
     size = about["options"]["size"]
     examples = {

@@ -267,7 +267,7 @@ def test_an_interrupt_keeps_what_is_finished(command, toy, monkeypatch, argument
         (("export", "fool", "--output", "x.npz", "--lanes", "0"), 1, "`lanes` must be an integer of 1 or more"),
         (("export", "saliency", "--output", "missing/x.npz", "--size", "32"), 1, "cannot write to missing"),
         (("export", "saliency", "--output", CHELSEA + "/x.npz", "--weights", "x.safetensors"), 1, "x.safetensors"),
-        (("export", "predict", "--output", "x.npz"), 2, "METHOD"),
+        (("export", "predict", "--output", "x.npz"), 2, "is not one of"),
         (("export", "saliency"), 2, "--output"),
         (("predict", CHELSEA, "--top", "0"), 2, "--top"),
         (("predict", CHELSEA, "--model", "resnet"), 2, "--model"),

