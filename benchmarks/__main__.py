@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks speed`, and `readme` for the table that follows from it."""
+"""The command: `python -m benchmarks speed` and `precision`, and `readme` for the tables that follow from them."""
 
 import argparse
 import signal
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import page, plot, results, speed
+from benchmarks import page, plot, precision, precision_page, results, speed
 from benchmarks.workloads import FULL, QUICK
 
 _ROOT = Path(__file__).parents[1]
@@ -22,6 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = options.output / "speed.json"
     if options.command == "readme":
         page.put_between(_ROOT / "README.md", "speed", page.readme_table(results.read(file)))
+        table = precision_page.readme_table(results.read(options.output / "precision.json"))
+        page.put_between(_ROOT / "README.md", "precision", table)
+        return 0
+    if options.command == "precision":
+        file = options.output / "precision.json"
+        precision.run(file, options.photographs)
+        precision_page.write(file.with_suffix(".md"), results.read(file))
         return 0
     table = QUICK if options.quick else FULL
     workloads = [
@@ -52,8 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--forms", default="", metavar="SUBSTRING", help="forms with this in their name, beside the reference"
     )
-    readme = commands.add_parser("readme", help="rewrite the README's table from speed.json")
-    for command in (run, readme):
+    bits = commands.add_parser("precision", help="the methods in bfloat16 and TF32; writes precision.json and .md")
+    bits.add_argument(
+        "--photographs",
+        type=Path,
+        default=_ROOT.parent / "shared" / "data" / "imagenet_val_25.npz",
+        metavar="FILE",
+        help=".npz of X, (n, 224, 224, 3) uint8 RGB, and y, (n,) classes",
+    )
+    readme = commands.add_parser("readme", help="rewrite the README's tables from speed.json and precision.json")
+    for command in (run, bits, readme):
         command.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", metavar="FOLDER")
     return parser
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -25,8 +26,11 @@ def for_each(function: Callable[..., _T], *examples: Any) -> _T:
     """`jax.vmap(function)(*examples)`, on a CPU in pieces that fit its caches."""
     count, at_once = _size(examples), _at_once(examples)
     everything = jax.vmap(function)
-    if count <= at_once:
-        return everything(*examples)
+    if isinstance(count, int):
+        if count <= at_once:
+            return everything(*examples)
+    else:  # a symbol, which `lax.map` cannot divide
+        at_once = 1
 
     def in_pieces(*examples: Any) -> _T:
         return lax.map(lambda example: function(*example), examples, batch_size=at_once if at_once > 1 else None)
@@ -59,7 +63,7 @@ def in_lanes(
         lanes: examples in flight.
     """
     count = _size(examples)
-    lanes = min(lanes, count)
+    lanes = jax.core.min_dim(lanes, count)  # `min`, of a symbolic size too
 
     def at(index: Array) -> Any:
         return jax.tree.map(lambda leaf: leaf[jnp.minimum(index, count - 1)], examples)
@@ -88,7 +92,8 @@ def in_lanes(
     return results
 
 
-def _size(examples: Any) -> int:
+def _size(examples: Any) -> Any:
+    """Of the batch: an integer, in a `jax.export` maybe a symbol."""
     return jax.tree.leaves(examples)[0].shape[0]
 
 

@@ -111,7 +111,7 @@ def class_visualizations(
     return _class_visualizations(
         model,
         targets,
-        _example_keys(key, len(targets)),
+        _example_keys(key, targets.shape[0]),
         init_images,
         step_size=as_number(step_size, float, name="step_size"),
         l2_weight=as_number(l2_weight, float, name="l2_weight"),
@@ -126,7 +126,7 @@ def class_visualizations(
     )
 
 
-def _example_keys(key: Array, n: int) -> Key[Array, " n"]:
+def _example_keys(key: Array, n: Any) -> Key[Array, " n"]:
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
     if key.ndim == 0:

@@ -23,6 +23,14 @@ class ModelName(StrEnum):
     vgg16 = "vgg16"
 
 
+class MethodName(StrEnum):
+    """The methods, as their commands are called."""
+
+    saliency = "saliency"
+    fool = "fool"
+    visualize = "visualize"
+
+
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
 ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
 Weights = Annotated[

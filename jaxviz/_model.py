@@ -112,8 +112,8 @@ def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeSt
         raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"`{name}` must be integers, got {labels.dtype}.")
-    if len(labels) != images.shape[0]:
-        raise ValueError(f"`{name}` must be as many as the images, got {len(labels)} for {images.shape[0]} images.")
+    if labels.shape[0] != images.shape[0]:
+        raise ValueError(f"`{name}` must be as many as the images, got {labels.shape[0]} for {images.shape[0]} images.")
     leaves = tuple(map(jax.typeof, model.leaves))
     num_classes = _num_classes(model.structure, leaves, (1, *images.shape[1:]), images.dtype)
     if _has_value(labels):

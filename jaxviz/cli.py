@@ -16,7 +16,20 @@ try:
     import typer
 
     from jaxviz import _terminal
-    from jaxviz._command import Images, Json, ModelName, ModelOption, Output, Resize, Seed, Weights, find, load
+    from jaxviz._command import (
+        Images,
+        Json,
+        MethodName,
+        ModelName,
+        ModelOption,
+        Output,
+        Resize,
+        Seed,
+        Weights,
+        configure,
+        find,
+        load,
+    )
     from jaxviz.batch.command import batch
 except ImportError as error:
     raise SystemExit(_NEEDS_APP.format(error)) from error
@@ -155,6 +168,35 @@ def demo(
             json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
         )
     _report(records, as_json)
+
+
+@app.command()
+def export(
+    method: Annotated[MethodName, typer.Argument(help="The method.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The file (.npz), replaced where it exists.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the images, in pixels.")] = 224,
+    lanes: Annotated[int | None, typer.Option(help="fool: images in flight; what suits the platform, if not.")] = None,
+    levels: Annotated[
+        bool | None, typer.Option("--levels/--no-levels", help="fool: whether to round to what 8 bits can hold.")
+    ] = None,
+    num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps; 200, if not.")] = None,
+    init_images: Annotated[
+        bool | None, typer.Option("--init-images/--noise", help="visualize: start from given images, or from noise.")
+    ] = None,
+    model: ModelOption = ModelName.squeezenet1_1,
+    weights: Weights = None,
+) -> None:
+    """Write a method and a network to one file that JAX alone runs, on CPU, CUDA and TPU; print a script that does.
+
+    The program takes the weights, any number of images, and the method's settings.
+    """
+    from jaxviz import _export
+
+    options = {"lanes": lanes, "levels": levels, "num_steps": num_steps, "init_images": init_images}
+    given = {name: value for name, value in options.items() if value is not None}
+    configure()
+    about = _export.write(output, method, model, weights=weights, size=size, **given)
+    print(_export.script(output, about))
 
 
 app.command()(batch)

@@ -60,14 +60,19 @@ def load_model(
         >>> model(jnp.zeros((1, 224, 224, 3))).shape
         (1, 1000)
     """
-    if name not in _SOURCES:
-        raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
     if not any(known == dtype for known in (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))):
         raise ValueError(f"`dtype` must be float32 or bfloat16, got {dtype!r}.")
+    return filled(find(name, weights), dtype)
+
+
+def find(name: str, weights: str | os.PathLike[str] | None) -> weights_convert.Weights:
+    """The arrays of `load_model`, and where they are from."""
+    if name not in _SOURCES:
+        raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
     found = _find(name, _SOURCES[name][0] if weights is None else weights)
     if found.architecture != name:
         raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
-    return _filled(name, found.arrays, dtype)
+    return found
 
 
 def fingerprint(model: Any) -> str:
@@ -105,16 +110,24 @@ def _find(name: str, weights: str | os.PathLike[str]) -> weights_convert.Weights
     )
 
 
-def _filled(name: str, arrays: dict[str, Any], dtype: DTypeLike) -> Any:
+def filled(weights: weights_convert.Weights, dtype: DTypeLike) -> Any:
+    """The network of these weights, which are used up."""
+    name, arrays = weights.architecture, weights.arrays
     model = _abstract(name, arrays, dtype)
-    leaves, structure = jax.tree_util.tree_flatten_with_path(model)
-    names = [jax.tree_util.keystr(path[:-1], simple=True, separator="/") for path, _ in leaves]  # less "value"
+    names, leaves, structure = by_name(model)
     check_names(arrays, names)
-    for key, (_, leaf) in zip(names, leaves, strict=True):
+    for key, leaf in zip(names, leaves, strict=True):
         if arrays[key].shape != leaf.shape:
             raise ValueError(f"`weights` do not fit {name}: {key} has shape {arrays[key].shape}, not {leaf.shape}.")
     # Taken out one by one, so that no two copies of all weights are alive.
     return structure.unflatten([jnp.asarray(arrays.pop(key), dtype) for key in names])
+
+
+def by_name(model: Any) -> tuple[list[str], list[Any], Any]:
+    """The names of a network's arrays, as in its weight files, the arrays, and the tree that they came out of."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(model)
+    names = [jax.tree_util.keystr(path[:-1], simple=True, separator="/") for path, _ in leaves]  # less "value"
+    return names, [leaf for _, leaf in leaves], structure
 
 
 def _abstract(name: str, arrays: dict[str, Any], dtype: DTypeLike) -> Any:

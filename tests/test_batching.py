@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,3 +70,17 @@ def test_lanes_run_under_vmap_and_jit():
     lengths = jnp.array([[3, 1, 2], [0, 5, 4]], jnp.int32)
     mapped = jax.vmap(lambda row: in_lanes(start, advance, lambda state: state.steps, row, lanes=2))
     np.testing.assert_array_equal(jax.jit(mapped)(lengths), lengths)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_the_size_of_the_batch_may_be_a_symbol(count):
+    lengths = np.array([3, 0, 7, 1, 2], np.int32)[:count]
+
+    def both(lengths):
+        doubled = for_each(lambda length: 2 * length, lengths)
+        return doubled, in_lanes(start, advance, lambda state: state.steps, lengths, lanes=3)
+
+    exported = jax.export.export(jax.jit(both))(jax.ShapeDtypeStruct(jax.export.symbolic_shape("n"), jnp.int32))
+    doubled, steps = exported.call(lengths)
+    np.testing.assert_array_equal(doubled, 2 * lengths)
+    np.testing.assert_array_equal(steps, lengths)

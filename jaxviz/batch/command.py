@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jaxviz import _terminal
-from jaxviz._command import Json, ModelName, ModelOption, Output, Resize, Weights, find, load
+from jaxviz._command import Json, MethodName, ModelName, ModelOption, Output, Resize, Weights, find, load
 
 if TYPE_CHECKING:
     from jaxviz.batch.methods import Method
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
 _CPU_BATCH, _ACCELERATOR_BATCH = 16, 64
 _SIDE = 224
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-class MethodName(StrEnum):
-    """The three methods."""
-
-    saliency = "saliency"
-    fool = "fool"
-    visualize = "visualize"
 
 
 # The options of each method; one that is given for another is an error, not ignored.

@@ -1,0 +1,222 @@
+"""A method and a network as one file that JAX alone runs again, on any platform: what `jaxviz export` writes.
+
+The file is NumPy's .npz: `program`, the bytes of a `jax.export` for any number of images; `weights/NAME`, the network's
+arrays under the names that they have in its weight files; `settings/NAME`, the method's numbers, to be passed by
+keyword, as they are or changed; `about`, JSON.
+"""
+
+import importlib.metadata
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxviz import images as image_space
+from jaxviz import weights as sources
+from jaxviz._batching import default_lanes
+from jaxviz._class_visualization import class_visualizations
+from jaxviz._fooling import fooling_images
+from jaxviz._saliency import saliency_maps
+from weights_convert.files import cannot_write, replacing
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_SPACE = f"RGB over 255, minus {image_space.IMAGENET_MEAN}, over {image_space.IMAGENET_STD}"
+_TABLES = "weights/", "settings/"
+_OPTION = inspect.Parameter.KEYWORD_ONLY
+
+Shape = jax.ShapeDtypeStruct
+
+
+class Form(NamedTuple):
+    """A method as a function of arrays alone.
+
+    Attributes:
+        program: (model, *inputs, **settings) -> results, which are arrays or dicts of them.
+        inputs: shapes and types by name, in order; the batch is the first dimension of all but a key.
+        settings: default values by name.
+    """
+
+    program: Callable[..., Any]
+    inputs: dict[str, Shape]
+    settings: dict[str, np.ndarray]
+
+
+def _saliency(n: Any, size: int) -> Form:
+    return Form(saliency_maps, {"images": _images(n, size), "labels": Shape((n,), jnp.int32)}, {})
+
+
+def _fool(n: Any, size: int, *, lanes: int | None = None, levels: bool = True) -> Form:
+    images = _images(n, size)
+
+    def program(model: Any, *inputs: Any, bounds: Any, **settings: Any) -> dict[str, Any]:
+        def with_lanes(lanes: int) -> dict[str, Any]:
+            return fooling_images(model, *inputs, bounds=tuple(bounds), lanes=lanes, **settings)._asdict()
+
+        if lanes is not None:
+            return with_lanes(lanes)
+        few, many = (default_lanes(images, platform=platform) for platform in ("cpu", "tpu"))
+        return lax.platform_dependent(cpu=lambda: with_lanes(few), default=lambda: with_lanes(many))
+
+    settings = _defaults(fooling_images, "step_size", "max_steps") | {"confidence": np.zeros((), np.float32)}
+    if levels:
+        settings["levels"] = np.asarray(256, np.int32)
+    return Form(program, {"images": images, "targets": Shape((n,), jnp.int32)}, settings | _bounds())
+
+
+def _visualize(n: Any, size: int, *, num_steps: int = 200, init_images: bool = False) -> Form:
+    inputs = {"targets": Shape((n,), jnp.int32), "key": jax.eval_shape(lambda: jax.random.key(0))}
+    if init_images:
+        inputs["init_images"] = _images(n, size)
+
+    def program(model: Any, targets: Any, key: Any, *start: Any, bounds: Any, **settings: Any) -> dict[str, Any]:
+        made = class_visualizations(
+            model,
+            targets,
+            key=key,
+            init_images=start[0] if init_images else None,
+            image_shape=(size, size, 3),
+            num_steps=num_steps,
+            bounds=tuple(bounds),
+            **settings,
+        )
+        return {"images": made.images, "scores": made.scores}
+
+    numbers = ("step_size", "l2_weight", "max_jitter", "blur_every", "blur_sigma")
+    return Form(program, inputs, _defaults(class_visualizations, *numbers) | _bounds())
+
+
+FORMS: dict[str, Callable[..., Form]] = {"saliency": _saliency, "fool": _fool, "visualize": _visualize}
+
+
+def _images(n: Any, size: int) -> Shape:
+    return Shape((n, size, size, 3), jnp.float32)
+
+
+def _defaults(method: Callable[..., Any], *names: str) -> dict[str, np.ndarray]:
+    parameters = inspect.signature(method).parameters
+
+    def number(value: float | int) -> np.ndarray:
+        return np.asarray(value, np.int32 if isinstance(value, int) else np.float32)
+
+    return {name: number(parameters[name].default) for name in names}
+
+
+def _bounds() -> dict[str, np.ndarray]:
+    return {"bounds": np.stack(image_space.IMAGENET_BOUNDS)}
+
+
+def write(
+    file: Path, method: str, network: str, *, weights: str | None = None, size: int = 224, **options: Any
+) -> dict[str, Any]:
+    """Writes the file, whole or not at all.
+
+    Args:
+        file: is replaced where it exists.
+        method: "saliency", "fool" or "visualize".
+        network: as of `load_model`.
+        weights: as of `load_model`.
+        size: side of the images, in pixels.
+        options: what else is compiled in: of "fool" `lanes` and `levels` (whether to round to 8 bits), of "visualize"
+            `num_steps` and `init_images` (whether to start from given images).
+
+    Returns:
+        What the file says about itself.
+
+    Raises:
+        ValueError: an option that is not the method's, or out of range; as of `load_model`.
+        OSError: the file cannot be written.
+    """
+    parameters = inspect.signature(FORMS[method]).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.kind is _OPTION}
+    for name in options:
+        if name not in defaults:
+            raise ValueError(f"`{name}` is no option of {method}, which has {', '.join(['size', *defaults])}.")
+    found = sources.find(network, weights)
+    names, leaves, structure = sources.by_name(sources.filled(found, jnp.float32))
+    form = FORMS[method](*jax.export.symbolic_shape("n"), size, **options)
+    arrays = dict(zip(names, leaves, strict=True))
+    config: Any = jax.config  # its attributes are made at run time
+    exported = export(form, structure, arrays)
+    about = {
+        "method": method,
+        "model": network,
+        "weights": {"source": found.source, "source_sha256": found.source_sha256},
+        "options": {"size": size, **defaults, **options},
+        "call": f"program({', '.join(['weights', *form.inputs, *(f'{name}=' for name in form.settings)])})",
+        "inputs": {name: _said(shape) for name, shape in form.inputs.items()},
+        "settings": {name: value.tolist() for name, value in form.settings.items()},
+        "results": jax.tree.map(_said, jax.tree.unflatten(exported.out_tree, exported.out_avals)),
+        "images": _SPACE,
+        "platforms": exported.platforms,
+        "matmul_precision": config.jax_default_matmul_precision or "default",
+        "calling_convention_version": exported.calling_convention_version,
+        "versions": {name: importlib.metadata.version(name) for name in ("jaxviz", "jax")},
+    }
+    content = {"program": np.frombuffer(exported.serialize(), np.uint8), "about": np.array(json.dumps(about))}
+    content |= {f"weights/{name}": np.asarray(leaf) for name, leaf in arrays.items()}
+    content |= {f"settings/{name}": value for name, value in form.settings.items()}
+    try:
+        with replacing(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **content)
+    except OSError as error:
+        raise cannot_write(file.parent, error) from error
+    return about
+
+
+def export(form: Form, structure: Any, arrays: dict[str, Any]) -> jax.export.Exported:
+    """The program of (weights, *inputs, **settings), with the weights as a dict by name.
+
+    Args:
+        form: the method.
+        structure: the tree of the network.
+        arrays: its leaves by name, in order; shapes will do.
+    """
+
+    def program(weights: dict[str, Any], *inputs: Any, **settings: Any) -> Any:
+        return form.program(structure.unflatten([weights[name] for name in arrays]), *inputs, **settings)
+
+    shapes = {name: Shape(leaf.shape, leaf.dtype) for name, leaf in arrays.items()}
+    settings = {name: Shape(value.shape, value.dtype) for name, value in form.settings.items()}
+    exporting = jax.export.export(jax.jit(program), platforms=PLATFORMS)
+    return exporting(shapes, *form.inputs.values(), **settings)
+
+
+def _said(shape: Any) -> str:
+    return f"{shape.dtype}[{', '.join(map(str, shape.shape))}]"
+
+
+def script(file: Path, about: dict[str, Any]) -> str:
+    """A program that runs the file again, on grey images, which its reader is to replace."""
+    inputs = list(about["inputs"])
+    size = about["options"]["size"]
+    examples = {
+        "images": f"jax.numpy.zeros((2, {size}, {size}, 3))  # {_SPACE}",
+        "init_images": f"jax.numpy.zeros((2, {size}, {size}, 3))  # {_SPACE}",
+        "labels": "jax.numpy.array([281, 282])",
+        "targets": "jax.numpy.array([6, 76])",
+        "key": "jax.random.key(0)",
+    }
+    lines = [
+        f"# Runs {file.name} again; needs jax and flatbuffers.",
+        "import jax",
+        "",
+        f"file = jax.numpy.load({json.dumps(str(file))})",
+        'program = jax.jit(jax.export.deserialize(bytearray(file["program"])).call)',
+        *(
+            f'{table[:-1]} = jax.device_put({{name.removeprefix("{table}"): file[name] for name in file '
+            f'if name.startswith("{table}")}})'
+            for table in _TABLES
+        ),
+        "",
+        *(f"{name} = {examples[name]}" for name in inputs),
+        f"result = program(weights, {', '.join(inputs)}, **settings)",
+        "print(jax.tree.map(jax.typeof, result))",
+    ]
+    return "\n".join(lines)
