@@ -9,9 +9,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number
 from jaxviz._batching import for_each
 from jaxviz._data_parallel import batch_program
-from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+from jaxviz._model import Model, as_model, class_gradient
 from jaxviz.images import blur, shift
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ def class_visualizations(
     Each step t = 0, 1, ...: translate x by a random offset of 0 to `max_jitter` pixels on each axis, step, translate
     back, clip to `bounds`, and blur where t is a multiple of `blur_every`. The penalty's gradient at x = 0 is 0.
 
+    The numbers `step_size` to `blur_sigma` are one for all targets, or (n,), one for each: a grid of settings is one
+    batch, in which a target may stand as often as there are settings, and one compiled program.
+
     Args:
         model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
         targets: (n,) integers in 0 to k - 1. A traced one out of range gives an image and scores of NaN.
         key: a typed key, `jax.random.key(seed)`; example i uses `jax.random.fold_in(key, i)`. Or the (n,) keys of
-            the examples themselves, for work on parts of a larger batch.
+            the examples themselves, for work on parts of a larger batch, or to start several from the same noise.
         init_images: (n, h, w, c) to start from; standard normal noise of `image_shape` otherwise.
         image_shape: (h, w, c); a new value compiles again.
         num_steps: >= 1; a new value compiles again.
@@ -108,16 +112,21 @@ def class_visualizations(
         raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
     if snapshot_every is not None and not (isinstance(snapshot_every, int) and 1 <= snapshot_every <= num_steps):
         raise ValueError(f"`snapshot_every` must be an integer in 1 to {num_steps}, got {snapshot_every!r}.")
+    count, side = targets.shape[0], min(images.shape[1:3])
+    numbers = {
+        "step_size": as_number(step_size, float, name="step_size", count=count),
+        "l2_weight": as_number(l2_weight, float, name="l2_weight", count=count),
+        "max_jitter": as_number(max_jitter, int, name="max_jitter", count=count),
+        "blur_every": as_number(blur_every, int, name="blur_every", low=1, count=count),
+        "blur_sigma": as_number(blur_sigma, float, name="blur_sigma", high=side / 2, count=count),
+    }
     return _class_visualizations(
         model,
         targets,
-        _example_keys(key, targets.shape[0]),
+        as_keys(key, count),
         init_images,
-        step_size=as_number(step_size, float, name="step_size"),
-        l2_weight=as_number(l2_weight, float, name="l2_weight"),
-        max_jitter=as_number(max_jitter, int, name="max_jitter"),
-        blur_every=as_number(blur_every, int, name="blur_every", low=1),
-        blur_sigma=as_number(blur_sigma, float, name="blur_sigma", high=min(images.shape[1:3]) / 2),
+        {name: number for name, number in numbers.items() if number.ndim},
+        shared={name: number for name, number in numbers.items() if not number.ndim},
         bounds=as_bounds(bounds, images),
         image_shape=images.shape[1:],
         num_steps=num_steps,
@@ -126,50 +135,44 @@ def class_visualizations(
     )
 
 
-def _example_keys(key: Array, n: Any) -> Key[Array, " n"]:
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
-    if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-    if key.shape != (n,):
-        raise ValueError(f"`key` must be one key or {n}, one for each target, got shape {key.shape}.")
-    return key
-
-
 @batch_program
 def _class_visualizations(
     model: Model,
     targets: Int[Array, " n"],
     keys: Key[Array, " n"],
     init_images: Float[Array, "n h w c"] | None,
+    own: dict[str, Array],
     *,
-    step_size: Float[Array, ""],
-    l2_weight: Float[Array, ""],
-    max_jitter: Int[Array, ""],
-    blur_every: Int[Array, ""],
-    blur_sigma: Float[Array, ""],
+    shared: dict[str, Array],
     bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
     image_shape: tuple[int, int, int],
     num_steps: int,
     optimizer: Any,
     snapshot_every: int | None,
 ) -> ClassVisualization:
-    def visualize(x: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""]) -> ClassVisualization:
+    def visualize(
+        x: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
+    ) -> ClassVisualization:
+        # A number for all stays one: `lax.cond` on one for each would blur in every step where examples are mapped.
+        numbers = shared | own
+        step_size, l2_weight = numbers["step_size"].astype(x.dtype), numbers["l2_weight"].astype(x.dtype)
+
         def step(carry: tuple[Array, Any], t: Int[Array, ""]) -> tuple[tuple[Array, Any], Float[Array, ""]]:
             x, memory = carry
-            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, max_jitter + 1)
+            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, numbers["max_jitter"] + 1)
             x = shift(x, offset)
             score, _, gradient = class_gradient(model, x, target)
             norm = jnp.sqrt(jnp.square(x).sum())
-            gradient = gradient - l2_weight.astype(x.dtype) * x / jnp.where(norm == 0, 1, norm)
+            gradient = gradient - l2_weight * x / jnp.where(norm == 0, 1, norm)
             if optimizer is None:
-                update = step_size.astype(x.dtype) * gradient
+                update = step_size * gradient
             else:
                 update, memory = optimizer.update(-gradient, memory, x)
             x = shift(x + update, -offset)
             if bounds is not None:
                 x = jnp.clip(x, *bounds)
-            x = lax.cond(t % blur_every == 0, lambda x: blur(x, blur_sigma), lambda x: x, x)
+            blurs = t % numbers["blur_every"] == 0
+            x = lax.cond(blurs, lambda x: blur(x, numbers["blur_sigma"]), lambda x: x, x)
             return (x, memory), score
 
         def run(carry: tuple[Array, Any], times: Int[Array, " t"]):
@@ -193,4 +196,4 @@ def _class_visualizations(
     noise_keys, jitter_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     if init_images is None:
         init_images = jax.vmap(lambda key: jax.random.normal(key, image_shape))(noise_keys)
-    return for_each(visualize, init_images, targets, jitter_keys)
+    return for_each(visualize, init_images, targets, jitter_keys, own)

@@ -21,7 +21,7 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 # The methods' arguments that are no arrays, and part of what is compiled.
-_STATIC = ("image_shape", "lanes", "num_steps", "optimizer", "snapshot_every")
+_STATIC = ("image_shape", "lanes", "norm", "num_samples", "num_steps", "optimizer", "snapshot_every", "targeted")
 
 
 @dataclass
@@ -163,8 +163,8 @@ def data_parallel(
     not copy them again: keep the result, and use it for several calls.
 
     Args:
-        method: `saliency_maps`, `fooling_images`, `class_visualizations`, or a function that calls one. A `jax.jit` of
-            your own goes around the result, not into the method.
+        method: any function of jaxviz that takes a model and a batch (`saliency_maps`, `fooling_images`, `pgd`, ...),
+            or a function that calls one. A `jax.jit` of your own goes around the result, not into the method.
         devices: where to work; all of `jax.devices()` without.
         mesh: the devices as a mesh, instead of `devices`; the batch is split over all its axes.
 

@@ -8,9 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_labels, as_number
 from jaxviz._batching import default_lanes, in_lanes
 from jaxviz._data_parallel import batch_program, platform
-from jaxviz._model import Bounds, Labels, Model, as_bounds, as_images, as_labels, as_model, as_number, class_gradient
+from jaxviz._model import Model, as_model, class_gradient, unit
 
 if TYPE_CHECKING:
     import optax
@@ -158,7 +159,7 @@ def _fooling_images(
         stalled = ~fooled & (gradient == 0).all()
         done = fooled | stalled | unknown | (state.steps >= max_steps)
         if optimizer is None:
-            update, memory = step_size.astype(gradient.dtype) * _unit(gradient), None
+            update, memory = step_size.astype(gradient.dtype) * unit(gradient), None
         else:
             update, memory = optimizer.update(-gradient, state.optimizer, state.x)
         x = jnp.where(done, jnp.where(unknown, jnp.nan, state.x), clipped(state.x + update))
@@ -168,11 +169,3 @@ def _fooling_images(
         return FoolingResult(shown(state.x), state.steps, state.fooled, state.stalled)
 
     return in_lanes(start, advance, result, images, targets, lanes=lanes)
-
-
-def _unit(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """The gradient over its norm, 0 where it is 0; scaled first, since the squares of a small one would vanish."""
-    largest = jnp.abs(gradient).max()
-    scaled = gradient / jnp.where(largest == 0, 1, largest)
-    norm = jnp.sqrt(jnp.square(scaled).sum())
-    return scaled / jnp.where(norm == 0, 1, norm)

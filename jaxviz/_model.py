@@ -1,12 +1,10 @@
-"""What a model is, the score that the methods climb, and the checks of their arguments.
+"""What a model is, and the score or loss that the methods climb.
 
 A *model* is any JAX pytree that can be called: `model(images (n, h, w, c)) -> raw scores (n, k)`. The methods look at
 one image at a time (`class_gradient`) and are mapped over the batch, so no image's result depends on its neighbours.
 """
 
-import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,15 +13,11 @@ import jax.core
 import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxviz._accelerate import accelerate
 
 Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
-Labels: TypeAlias = ArrayLike | Sequence[int]
-Bound: TypeAlias = ArrayLike | Sequence[float | int]
-Bounds: TypeAlias = tuple[Bound, Bound]
 
 
 def class_score(
@@ -37,16 +31,37 @@ def class_score(
     return jnp.where(known, scores[label], jnp.nan), scores
 
 
-def class_gradient(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
-) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
-    """`class_score` and its gradient with respect to the image, from one evaluation.
+def class_loss(
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " k"]]:
+    """The cross-entropy of one class, NaN where there is no such class, and all scores.
 
-    A NaN score has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
+    As softplus(log sum exp of the other scores - score): the usual form's gradient, probability less one, is rounding
+    alone where a model is sure of the class.
     """
-    gradient_function = accelerate(jax.value_and_grad(class_score, argnums=1, has_aux=True))
-    (score, scores), gradient = gradient_function(model, image, label)
-    return score, scores, jnp.where(jnp.isnan(score), jnp.nan, gradient)
+    score, scores = class_score(model, image, label)
+    others = jnp.where(jnp.arange(scores.shape[0], dtype=label.dtype) == label, -jnp.inf, scores)
+    return jax.nn.softplus(jax.nn.logsumexp(others) - score), scores
+
+
+def class_gradient(
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None, *, of: Callable[..., Any] = class_score
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
+    """`class_score` or `class_loss` and its gradient with respect to the image, from one evaluation.
+
+    A NaN value has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
+    """
+    gradient_function = accelerate(jax.value_and_grad(of, argnums=1, has_aux=True))
+    (value, scores), gradient = gradient_function(model, image, label)
+    return value, scores, jnp.where(jnp.isnan(value), jnp.nan, gradient)
+
+
+def unit(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """The gradient over its norm, 0 where it is 0; scaled first, since the squares of a small one would vanish."""
+    largest = jnp.abs(gradient).max()
+    scaled = gradient / jnp.where(largest == 0, 1, largest)
+    norm = jnp.sqrt(jnp.square(scaled).sum())
+    return scaled / jnp.where(norm == 0, 1, norm)
 
 
 @jax.tree_util.register_dataclass
@@ -77,95 +92,5 @@ def as_model(model: Any) -> FlatModel:
     return FlatModel(leaves, structure)
 
 
-def _has_value(array: Array) -> bool:
-    """Whether it can be looked at: neither traced, nor in part on another process's devices."""
-    return not isinstance(array, jax.core.Tracer) and (array.is_fully_addressable or array.is_fully_replicated)
-
-
 def _is_number(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))
-
-
-def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w c"]:
-    images = jnp.asarray(images)
-    if images.ndim == 3:
-        raise ValueError(
-            f"`{name}` must have shape (n, h, w, c), got {images.shape}; add a batch axis with `{name}[None]`."
-        )
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"`{name}` must have shape (n, h, w, c), none of them 0, got {images.shape}.")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"`{name}` must be floating point, in the model's input space, got {images.dtype}; "
-            f"`jaxviz.images.from_uint8` turns 8-bit RGB into ImageNet-normalized images."
-        )
-    return images
-
-
-def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeStruct, *, name: str) -> Int[Array, " n"]:
-    """Class indices, one for each image; an unknown class is an error here where its value can be seen, else a NaN."""
-    try:
-        labels = jnp.asarray(labels)
-    except TypeError as error:
-        raise ValueError(f"`{name}` must be integers, got {labels!r}; `jaxviz.labels.find` knows names.") from error
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"`{name}` must be integers, got {labels.dtype}.")
-    if labels.shape[0] != images.shape[0]:
-        raise ValueError(f"`{name}` must be as many as the images, got {labels.shape[0]} for {images.shape[0]} images.")
-    leaves = tuple(map(jax.typeof, model.leaves))
-    num_classes = _num_classes(model.structure, leaves, (1, *images.shape[1:]), images.dtype)
-    if _has_value(labels):
-        for label in labels.tolist():
-            if not 0 <= label < num_classes:
-                raise IndexError(f"`{name}` must be in 0 to {num_classes - 1}, got {label}.")
-    return labels.astype(jnp.int32)
-
-
-@functools.lru_cache
-def _num_classes(
-    structure: Any,
-    leaves: tuple[jax.core.ShapedArray, ...],
-    image_shape: tuple[int, ...],
-    image_dtype: Any,
-) -> int:
-    """Traces the model, once for a shape, and checks what it returns."""
-    model = FlatModel([jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves], structure)
-    scores = jax.eval_shape(FlatModel.__call__, model, jax.ShapeDtypeStruct(image_shape, image_dtype))
-    if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
-        found = getattr(scores, "shape", type(scores).__name__)
-        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
-    return scores.shape[1]
-
-
-def as_bounds(
-    bounds: Bounds | None, images: Array | jax.ShapeDtypeStruct
-) -> tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None:
-    """The pixel range as one lower and one upper value for each channel."""
-    if bounds is None:
-        return None
-    channels = images.shape[-1]
-    try:
-        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, images.dtype), (channels,))[None, None] for bound in bounds)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"
-        ) from error
-    if all(map(_has_value, (lower, upper))) and not (lower < upper).all():
-        raise ValueError(f"`bounds` must have lower < upper, got {lower} and {upper}.")
-    return lower, upper
-
-
-def as_number(value: ArrayLike, dtype: type, *, name: str, low: float | int = 0, high: float | int = math.inf) -> Array:
-    """A setting as an int32 or float32 scalar, whatever type it came as, so that a new value never compiles again."""
-    kind = jnp.integer if dtype is int else jnp.number
-    try:
-        number = jnp.asarray(value)
-    except TypeError:
-        number = jnp.zeros(0)
-    if number.ndim != 0 or not jnp.issubdtype(number.dtype, kind):
-        raise ValueError(f"`{name}` must be one {'integer' if dtype is int else 'number'}, got {value!r}.")
-    if _has_value(number) and not (low <= number.item() <= high and math.isfinite(number.item())):
-        raise ValueError(f"`{name}` must be finite and in {low} to {high}, got {value}.")
-    return number.astype(jnp.int32 if dtype is int else jnp.float32)

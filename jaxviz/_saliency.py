@@ -8,9 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from jaxviz._arguments import Labels, as_images, as_labels
 from jaxviz._batching import for_each
 from jaxviz._data_parallel import batch_program
-from jaxviz._model import Labels, Model, as_images, as_labels, as_model, class_gradient
+from jaxviz._model import Model, as_model, class_gradient
 
 
 def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Array, "n h w"]:

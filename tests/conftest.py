@@ -43,7 +43,10 @@ def compilations(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list
     def names() -> list[str]:
         messages = [record.getMessage() for record in caplog.records]
         caplog.clear()
-        methods = "_saliency_maps|_fooling_images|_class_visualizations"
+        methods = (
+            "_saliency_maps|_fooling_images|_class_visualizations|_pgd|_smooth_grad|_integrated_gradients|"
+            "_perturbation_curve"
+        )
         return [match[1] for message in messages if (match := re.match(rf"Compiling jit\(({methods})\)", message))]
 
     with jax.log_compiles():

@@ -55,22 +55,53 @@ def test_new_values_do_not_compile_again(compilations):
     images = np.random.default_rng(0).normal(size=(2, 2, 32, 32, 3)).astype(np.float32)
     lower = np.full(3, -2, np.float32)
 
-    def all_three(model, images, labels, key, step_size, integer, bounds):
+    def all_methods(model, images, labels, key, number, integer, bounds):
         jaxviz.saliency_maps(model, images, labels)
         jaxviz.fooling_images(
-            model, images, labels, step_size=step_size, max_steps=integer, confidence=step_size, bounds=bounds,
+            model, images, labels, step_size=number, max_steps=integer, confidence=number, bounds=bounds,
             levels=integer,
         )  # fmt: skip
         jaxviz.class_visualizations(
-            model, labels, key=key, init_images=images, num_steps=2, step_size=step_size, l2_weight=step_size,
-            max_jitter=integer, blur_every=integer, blur_sigma=step_size, bounds=bounds,
+            model, labels, key=key, init_images=images, num_steps=2, step_size=number, l2_weight=number,
+            max_jitter=integer, blur_every=integer, blur_sigma=number, bounds=bounds,
         )  # fmt: skip
+        each = np.full(2, number)
+        jaxviz.class_visualizations(
+            model, labels, key=key, init_images=images, num_steps=2, step_size=each, l2_weight=each,
+            max_jitter=np.full(2, integer), blur_every=np.full(2, integer), blur_sigma=each, bounds=bounds,
+        )  # fmt: skip
+        for norm in ("linf", "l2"):
+            jaxviz.pgd(
+                model, images, labels, epsilon=number, norm=norm, step_size=number, num_steps=2, key=key, bounds=bounds
+            )
+        jaxviz.smooth_grad(model, images, labels, key=key, num_samples=2, noise_scale=number)
+        jaxviz.integrated_gradients(model, images, labels, baseline=bounds[0], num_steps=2)
+        jaxviz.deletion_curve(model, images, labels, images[..., 0], num_steps=2, baseline=number)
+        jaxviz.insertion_curve(model, images, labels, images[..., 0], num_steps=2, baseline=images)
 
-    all_three(first, images[0], [0, 1], jax.random.key(0), 0.5, 3, (lower, 2))
-    assert compilations() == ["_saliency_maps", "_fooling_images", "_class_visualizations"]
+    all_methods(first, images[0], [0, 1], jax.random.key(0), 0.5, 3, (lower, 2))
+    assert compilations() == [
+        "_saliency_maps",
+        "_fooling_images",
+        "_class_visualizations",
+        "_class_visualizations",
+        "_pgd",
+        "_pgd",
+        "_smooth_grad",
+        "_integrated_gradients",
+        "_perturbation_curve",
+    ]
     # other values, and the same things as other types
-    all_three(second, jnp.asarray(images[1]), np.array([2, 3], np.int8), jax.random.key(1), np.float64(1), 4, (-1, 1.5))
-    all_three(second, images[1], jnp.array([3, 3]), jax.random.key(1), jnp.array(0.25), jnp.array(5), ([-1] * 3, 1))
+    all_methods(
+        second, jnp.asarray(images[1]), np.array([2, 3], np.int8), jax.random.key(1), np.float64(1), 4, (-1, 1.5)
+    )
+    all_methods(second, images[1], jnp.array([3, 3]), jax.random.key(1), jnp.array(0.25), jnp.array(5), ([-1] * 3, 1))
+    # one for each image is the same program, where numbers are not told apart
+    each = np.array([0.1, 0.2])
+    jaxviz.pgd(
+        first, images[0], [0, 1], epsilon=each, step_size=each, num_steps=2, key=jax.random.key(0), bounds=(0, 1)
+    )
+    jaxviz.smooth_grad(first, images[0], [0, 1], key=jax.random.key(0), num_samples=2, noise_scale=each)
     assert compilations() == []
 
 
@@ -82,3 +113,21 @@ def test_methods_take_a_bfloat16_network():
     assert jaxviz.fooling_images(model, images, [0, 1], max_steps=2).images.dtype == jnp.float32
     result = jaxviz.class_visualizations(model, [0], key=jax.random.key(0), image_shape=(32, 32, 3), num_steps=2)
     assert result.images.dtype == result.scores.dtype == jnp.float32
+    assert jaxviz.pgd(model, images, [0, 1], epsilon=0.1, num_steps=2).dtype == jnp.float32
+    assert jaxviz.smooth_grad(model, images, [0, 1], key=jax.random.key(0), num_samples=2).dtype == jnp.float32
+    assert jaxviz.integrated_gradients(model, images, [0, 1], num_steps=2).dtype == jnp.float32
+    assert jaxviz.deletion_curve(model, images, [0, 1], images[..., 0], num_steps=2).areas.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("method", ["pgd", "smooth_grad", "integrated_gradients", "deletion_curve"])
+def test_images_may_be_bfloat16(method):
+    model = SqueezeNet("1_1", num_classes=4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 3)), jnp.bfloat16)
+    extra = {
+        "pgd": {"epsilon": 0.1, "norm": "l2", "key": jax.random.key(0)},
+        "smooth_grad": {"key": jax.random.key(0), "num_samples": 2},
+        "integrated_gradients": {},
+        "deletion_curve": {"maps": images[..., 0], "num_steps": 2},
+    }[method]
+    found = getattr(jaxviz, method)(model, images, [0, 1], **extra)
+    assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in jax.tree.leaves(found))

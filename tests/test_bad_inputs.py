@@ -36,6 +36,22 @@ def visualize(targets=(0, 1), **options):
     )
 
 
+def attack(**options):
+    return jaxviz.pgd(MODEL, IMAGES, (0, 1), **{"epsilon": 0.1} | options)
+
+
+def smooth(**options):
+    return jaxviz.smooth_grad(MODEL, IMAGES, (0, 1), **{"key": KEY, "num_samples": 2} | options)
+
+
+def integrate(**options):
+    return jaxviz.integrated_gradients(MODEL, IMAGES, (0, 1), **options)
+
+
+def delete(maps=IMAGES[..., 0], **options):
+    return jaxviz.deletion_curve(MODEL, IMAGES, (0, 1), maps, **{"num_steps": 2} | options)
+
+
 CASES = [
     (lambda: saliency(model=3), ValueError, "`model` must be callable"),
     (lambda: saliency(model=jax.tree_util.Partial(lambda f, x: x, jax.nn.relu)), ValueError, "arrays alone as leaves"),
@@ -90,6 +106,37 @@ CASES = [
     (lambda: visualize(blur_sigma=2.5), ValueError, "`blur_sigma` must be finite and in 0 to 2"),
     (lambda: visualize(snapshot_every=3), ValueError, "`snapshot_every` must be an integer in 1 to 2, got 3"),
     (lambda: visualize(bounds=(0, 0)), ValueError, "`bounds` must have lower < upper"),
+    (lambda: visualize(step_size=[1.0, 2.0, 3.0]), ValueError, "`step_size` must be one number or 2, one for each ex"),
+    (lambda: visualize(l2_weight=[1.0, -2.0]), ValueError, "`l2_weight` must be finite and in 0"),
+    (lambda: visualize(max_jitter=[1.0, 2.0]), ValueError, "`max_jitter` must be one integer or 2"),
+    (lambda: jaxviz.fgsm(MODEL, IMAGES, [0, 3], epsilon=0.1), IndexError, "`labels` must be in 0 to 2, got 3"),
+    (lambda: jaxviz.fgsm(MODEL, IMAGES, [0, 1], epsilon=-0.1), ValueError, "`epsilon` must be finite and in 0 to inf"),
+    (lambda: attack(epsilon=[0.1] * 3), ValueError, "`epsilon` must be one number or 2, one for each example"),
+    (lambda: attack(epsilon=[[0.1], [0.1]]), ValueError, "`epsilon` must be one number or 2"),
+    (lambda: attack(step_size=[0.1, float("nan")]), ValueError, "`step_size` must be finite"),
+    (lambda: attack(norm="L2"), ValueError, '`norm` must be "linf" or "l2", got \'L2\''),
+    (lambda: attack(norm=2), ValueError, "`norm` must be"),
+    (lambda: attack(num_steps=0), ValueError, "`num_steps` must be an integer of 1 or more, got 0"),
+    (lambda: attack(targeted=1), ValueError, "`targeted` must be True or False, got 1"),
+    (lambda: attack(key=0), ValueError, "`key` must be a typed key"),
+    (lambda: attack(key=jax.random.split(KEY, 3)), ValueError, "`key` must be one key or 2"),
+    (lambda: attack(bounds=(1, 0)), ValueError, "`bounds` must have lower < upper"),
+    (lambda: smooth(key=jax.random.PRNGKey(0)), ValueError, "`key` must be a typed key"),
+    (lambda: smooth(num_samples=0), ValueError, "`num_samples` must be an integer of 1 or more, got 0"),
+    (lambda: smooth(num_samples=2.0), ValueError, "`num_samples` must be an integer"),
+    (lambda: smooth(noise_scale=-1), ValueError, "`noise_scale` must be finite and in 0"),
+    (lambda: integrate(num_steps=0), ValueError, "`num_steps` must be an integer of 1 or more, got 0"),
+    (lambda: integrate(baseline="black"), ValueError, "`baseline` must be a number, 3 numbers .* got 'black'"),
+    (lambda: integrate(baseline=[0.0, 1.0]), ValueError, "`baseline` must be a number"),
+    (lambda: integrate(baseline=IMAGES[0]), ValueError, r"`baseline` must be .* images of shape \(2, 4, 5, 3\)"),
+    (
+        lambda: delete(maps=IMAGES),
+        ValueError,
+        r"`maps` must be numbers of shape \(2, 4, 5\), .* got float32 \(2, 4, 5, 3",
+    ),
+    (lambda: delete(maps=IMAGES[..., 0] > 0), ValueError, "`maps` must be numbers of shape .* got bool"),
+    (lambda: delete(num_steps=0), ValueError, "`num_steps` must be an integer of 1 or more, got 0"),
+    (lambda: delete(baseline=IMAGES[:1]), ValueError, "`baseline` must be a number"),
 ]
 
 

@@ -143,3 +143,34 @@ def test_settings_can_be_mapped(linear, linear_images):
     grid = jax.jit(jax.vmap(jax.vmap(final_score, (None, 0)), (0, None)))(steps, weights)
     expected = [[final_score(float(step), float(weight)) for weight in weights] for step in steps]
     np.testing.assert_allclose(grid, expected, rtol=1e-5)
+
+
+def test_each_target_has_its_own_settings(linear, linear_images):
+    """A grid is one batch; each entry is what it would be alone, with the settings as numbers for all."""
+    numbers = {
+        "step_size": np.array([0.01, 0.1, 0.05]),
+        "l2_weight": np.array([0.5, 0.0, 3.0]),
+        "max_jitter": np.array([0, 2, 1]),
+        "blur_every": np.array([2, 1, 3]),
+        "blur_sigma": np.array([0.5, 1.0, 0.0]),
+    }
+    keys = jnp.stack([KEY, KEY, KEY])
+    options = {"num_steps": 6, "snapshot_every": 2}
+    images, targets = np.stack([linear_images[0]] * 3), np.array([4, 4, 4])
+    grid = jaxviz.class_visualizations(linear.model, targets, key=keys, init_images=images, **numbers, **options)
+    for i in range(3):
+        alone = jaxviz.class_visualizations(
+            linear.model, [4], key=keys[:1], init_images=images[:1], **options,
+            **{name: values[i] for name, values in numbers.items()},
+        )  # fmt: skip
+        for found, expected in zip(grid, alone, strict=True):
+            np.testing.assert_allclose(found[i], expected[0], rtol=1e-5, atol=1e-5)
+    assert len(np.unique(grid.scores[:, -1])) == 3
+
+
+def test_one_setting_for_each_and_others_for_all(linear, linear_images):
+    options = {"key": KEY, "init_images": linear_images, "num_steps": 5, "max_jitter": 2, "l2_weight": 0.3}
+    alike = jaxviz.class_visualizations(linear.model, range(6), step_size=0.05, **options)
+    found = jaxviz.class_visualizations(linear.model, range(6), step_size=np.array([0.1, *[0.05] * 5]), **options)
+    np.testing.assert_allclose(found.images[1:], alike.images[1:], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(found.images[0], alike.images[0])

@@ -26,7 +26,32 @@ def visualize(model, images, targets):
     )
 
 
-METHODS = [jaxviz.saliency_maps, fool, visualize]
+def visualize_each(model, images, targets):
+    numbers = jnp.linspace(0.1, 0.5, len(targets))
+    return jaxviz.class_visualizations(
+        model, targets, key=jax.random.key(0), init_images=images, num_steps=4, step_size=numbers, l2_weight=numbers,
+        blur_every=jnp.arange(1, len(targets) + 1), max_jitter=2,
+    )  # fmt: skip
+
+
+def attack(model, images, labels):
+    radii = jnp.linspace(0.1, 0.5, len(labels))
+    return jaxviz.pgd(model, images, labels, epsilon=radii, norm="l2", key=jax.random.key(0), num_steps=3)
+
+
+def smooth(model, images, labels):
+    return jaxviz.smooth_grad(model, images, labels, key=jax.random.key(0), num_samples=3)
+
+
+def integrate(model, images, labels):
+    return jaxviz.integrated_gradients(model, images, labels, baseline=-images, num_steps=3)
+
+
+def insert(model, images, labels):
+    return jaxviz.insertion_curve(model, images, labels, images[..., 0], num_steps=4, baseline=-images)
+
+
+METHODS = [jaxviz.saliency_maps, fool, visualize, visualize_each, attack, smooth, integrate, insert]
 
 
 def assert_equal(found, expected):
@@ -127,6 +152,16 @@ def test_lower_without_arrays_then_compile_and_call(linear, batch):
     # weakly typed numbers stay arguments, `lanes` does not
     found = lowered.compile()(linear.model, images, labels, step_size=0.2, max_steps=40)
     assert_equal(found, fool(linear.model, images, labels))
+
+
+def test_lower_keeps_what_is_no_array_apart(linear, batch):
+    arguments = (linear.model, batch[0][:6], batch[1][:6])
+    lowered = data_parallel(jaxviz.pgd).lower(*arguments, epsilon=0.2, norm="l2", num_steps=2, targeted=True)
+    expected = jaxviz.pgd(*arguments, epsilon=0.3, norm="l2", num_steps=2, targeted=True)
+    assert_equal(lowered.compile()(*arguments, epsilon=0.3), expected)
+    key = jax.random.key(0)
+    lowered = data_parallel(jaxviz.smooth_grad).lower(*arguments, key=key, num_samples=2)
+    assert_equal(lowered.compile()(*arguments, key=key), jaxviz.smooth_grad(*arguments, key=key, num_samples=2))
 
 
 def test_lower_a_plain_function(batch):

@@ -1,4 +1,4 @@
-"""The three methods against PyTorch, on real images and real weights."""
+"""The methods against PyTorch, captum and torchattacks, on real images and real weights."""
 
 import copy
 
@@ -14,6 +14,8 @@ from jaxviz.models import SqueezeNet
 
 torch = pytest.importorskip("torch", reason="the extra `convert` is not installed")
 torchvision = pytest.importorskip("torchvision", reason="the extra `convert` is not installed")
+attr = pytest.importorskip("captum.attr", reason="the extra `benchmarks` is not installed")
+torchattacks = pytest.importorskip("torchattacks", reason="the extra `benchmarks` is not installed")
 
 torch.set_num_threads(2)  # with one, PyTorch takes another convolution, and its scores are off in the fourth digit
 
@@ -181,3 +183,134 @@ def test_bfloat16_maps_rank_pixels_alike(shared_data, model, images, photographs
     correlations = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(*maps, strict=True)]
     print("rank correlations, bfloat16 with float32: median", np.median(correlations), "least", min(correlations))
     assert np.median(correlations) > 0.9
+
+
+PIXEL_MEAN, PIXEL_STD = np.array(jaxviz.images.IMAGENET_MEAN), np.array(jaxviz.images.IMAGENET_STD)
+
+
+def of_pixels(model, pixels):
+    mean, std = (jnp.asarray(values, pixels.dtype)[None, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+    return model((pixels - mean) / std)
+
+
+class TorchOfPixels(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels):
+        mean, std = (torch.from_numpy(values)[:, None, None].to(pixels.dtype) for values in (PIXEL_MEAN, PIXEL_STD))
+        return self.model((pixels - mean) / std)
+
+
+ATTACKS = {
+    "FGSM": (jaxviz.fgsm, {"epsilon": 8 / 255}, {"eps": 8 / 255}),
+    "PGD": (
+        jaxviz.pgd,
+        {"epsilon": 8 / 255, "step_size": 2 / 255, "num_steps": 5},
+        {"eps": 8 / 255, "alpha": 2 / 255, "steps": 5, "random_start": False},
+    ),
+    "PGDL2": (
+        jaxviz.pgd,
+        {"epsilon": 1.0, "step_size": 0.4, "num_steps": 5, "norm": "l2"},
+        {"eps": 1.0, "alpha": 0.4, "steps": 5, "random_start": False},
+    ),
+}
+
+
+def torch_attack(name, model, pixels, labels, targeted, options):
+    attack = getattr(torchattacks, name)(TorchOfPixels(model).eval(), **options)
+    if targeted:
+        attack.set_mode_targeted_by_label(quiet=True)
+    return as_numpy(attack(as_torch(pixels), torch.from_numpy(labels).long()))
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_in_float64(model, torch_model, photographs, name, targeted):
+    """Equal in every pixel; the radii are of float32 on both sides, as jaxviz takes them."""
+    attack, options, theirs = ATTACKS[name]
+    theirs = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in theirs.items()}
+    pixels, labels = photographs.pixels[:3] / 255, photographs.labels[:3] if not targeted else np.array([6, 76, 113])
+    expected = torch_attack(name, copy.deepcopy(torch_model).double(), pixels, labels, targeted, theirs)
+    with jax.enable_x64(True):
+        wrapped = jax.tree_util.Partial(of_pixels, doubled(model))
+        found = np.asarray(attack(wrapped, pixels, labels, targeted=targeted, bounds=(0, 1), **options))
+    assert found.dtype == np.float64
+    assert np.abs(expected - pixels).max() > 1 / 255
+    print(name, "largest difference of a pixel", np.abs(found - expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
+def test_fgsm_in_float32(model, torch_model, photographs):
+    """A sign turns where the gradient is zero up to rounding; the other values are equal.
+
+    More steps multiply what differs: after the five of PGD above, PyTorch in float32 agrees with itself in float64 on
+    half the values of one image in eight.
+    """
+    attack, options, theirs = ATTACKS["FGSM"]
+    pixels, labels = photographs.pixels[:8] / np.float32(255), photographs.labels[:8]
+    expected = torch_attack("FGSM", torch_model, pixels, labels, False, theirs)
+    with jax.default_matmul_precision("highest"):
+        found = attack(jax.tree_util.Partial(of_pixels, model), pixels, labels, bounds=(0, 1), **options)
+    equal = (np.abs(found - expected) < 1e-4).mean((1, 2, 3))
+    print("share of equal values, by image", equal)
+    assert np.median(equal) == 1
+    assert equal.min() > 0.998
+
+
+def assert_equal_to(found, expected, tolerance):
+    """In float64 in every value, over the largest; in float32, where units switch by rounding, as a whole."""
+    difference = np.abs(found - expected)
+    if found.dtype == np.float64:
+        difference = difference.reshape(len(found), -1).max(1) / np.abs(expected).reshape(len(found), -1).max(1)
+    else:
+        difference = difference.reshape(len(found), -1).sum(1) / np.abs(expected).reshape(len(found), -1).sum(1)
+    print("relative differences", difference)
+    assert difference.max() < tolerance
+
+
+def captum_maps(model, images, labels, noise, scale):
+    """SmoothGrad of captum, with the noise given to it instead of its own."""
+    tunnel = attr.NoiseTunnel(attr.Saliency(model))
+
+    def add(images, _, samples):
+        assert len(noise) == len(images) * samples
+        return images.repeat_interleave(samples, 0) + scale * noise
+
+    tunnel._add_noise_to_input = add
+    found = tunnel.attribute(
+        as_torch(images), target=torch.from_numpy(labels).long(), nt_samples=len(noise) // len(images), abs=False
+    )
+    return np.abs(as_numpy(found)).max(-1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_smooth_grad(model, torch_model, images, photographs, dtype):
+    few, labels, key, samples = np.asarray(images[:2], dtype), photographs.labels[:2], jax.random.key(0), 6
+    double = dtype == np.float64
+    with jax.enable_x64(double), jax.default_matmul_precision("highest"):
+        keys = [jax.random.fold_in(jax.random.fold_in(key, i), s) for i in range(2) for s in range(samples)]
+        noise = np.stack([jax.random.normal(key, few.shape[1:], dtype) for key in keys])
+        maps = np.asarray(
+            jaxviz.smooth_grad(doubled(model) if double else model, few, labels, key=key, num_samples=samples)
+        )
+    expected = captum_maps(
+        copy.deepcopy(torch_model).double() if double else torch_model, few, labels, as_torch(noise), 0.5
+    )
+    assert_equal_to(maps, expected, 1e-12 if double else 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integrated_gradients(model, torch_model, images, photographs, dtype):
+    few, labels = np.asarray(images[:2], dtype), photographs.labels[:2]
+    double, black = dtype == np.float64, IMAGENET_BOUNDS[0]
+    with jax.enable_x64(double), jax.default_matmul_precision("highest"):
+        found = np.asarray(
+            jaxviz.integrated_gradients(doubled(model) if double else model, few, labels, baseline=black, num_steps=10)
+        )
+    theirs = attr.IntegratedGradients(copy.deepcopy(torch_model).double() if double else torch_model)
+    baselines = as_torch(np.broadcast_to(black.astype(dtype), few.shape))
+    targets = torch.from_numpy(labels).long()
+    expected = as_numpy(theirs.attribute(as_torch(few), baselines, target=targets, n_steps=10, method="gausslegendre"))
+    assert_equal_to(found, expected, 1e-7 if double else 1e-3)  # captum keeps the rule's weights in float32

@@ -1,0 +1,210 @@
+"""Attacks within a ball (Goodfellow et al. 2014, Madry et al. 2017): the most loss at a bounded distance."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Key
+
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number
+from jaxviz._batching import for_each
+from jaxviz._data_parallel import batch_program
+from jaxviz._model import Model, as_model, class_gradient, class_loss, unit
+
+
+def fgsm(
+    model: Model,
+    images: ArrayLike,
+    labels: Labels,
+    *,
+    epsilon: ArrayLike,
+    targeted: bool = False,
+    bounds: Bounds | None = None,
+) -> Float[Array, "n h w c"]:
+    r"""The fast gradient sign method: one step of size ε in every pixel, away from the label.
+
+    .. math:: x + \varepsilon \, \mathrm{sign} \, \nabla_x J(x), \quad J = -\log \mathrm{softmax}(\tilde y)_{label}
+
+    It is `pgd` of one step of size ε from the image. A pixel whose gradient is zero stays as it is. Composes under
+    `jit` and `vmap`; the derivative of a sign is zero, so differentiating through it finds nothing.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        labels: (n,) integers in 0 to k - 1: the classes to leave or, with `targeted`, the wanted ones. A traced one
+            out of range gives an image of NaN.
+        epsilon: ε >= 0, the change of each value in input space; a number, or (n,), one for each image.
+        targeted: step towards the label, x - ε sign ∇J. A new value compiles again.
+        bounds: (lower, upper) valid values, each a number or one for each channel: the image and the result are
+            clipped to them.
+
+    Returns:
+        (n, h, w, c).
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a label that is no class of the model.
+
+    Reference:
+        Goodfellow, Shlens, Szegedy, Explaining and harnessing adversarial examples, arXiv:1412.6572.
+
+    Example:
+        For ε and bounds in pixels of 0 to 1, give the model that takes such pixels (built once; for the models of
+        `load_model`, mean and deviation are those of `jaxviz.images`):
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = jax.tree_util.Partial(lambda images: images.mean((1, 2)))  # any model: the brightest channel
+        >>> model = jax.tree_util.Partial(lambda model, pixels: model((pixels - 0.5) / 0.25), model)
+        >>> grey = jnp.full((1, 1, 1, 3), 0.5)
+        >>> (jaxviz.fgsm(model, grey, jnp.array([0]), epsilon=8 / 255, bounds=(0, 1)) * 255).round(1)
+        Array([[[[119.5, 135.5, 135.5]]]], dtype=float32)
+    """
+    return pgd(model, images, labels, epsilon=epsilon, step_size=epsilon, num_steps=1, targeted=targeted, bounds=bounds)
+
+
+def pgd(
+    model: Model,
+    images: ArrayLike,
+    labels: Labels,
+    *,
+    epsilon: ArrayLike,
+    norm: Literal["linf", "l2"] = "linf",
+    step_size: ArrayLike | None = None,
+    num_steps: int = 10,
+    key: Array | None = None,
+    targeted: bool = False,
+    bounds: Bounds | None = None,
+) -> Float[Array, "n h w c"]:
+    r"""Projected gradient descent: climbs the label's loss within a ball around each image.
+
+    .. math::
+        x \leftarrow \Pi \left( x + \eta \, d(\nabla_x J(x)) \right), \quad
+        J = -\log \mathrm{softmax}(\tilde y)_{label}
+
+    where d is the sign (norm "linf") or the gradient over its Euclidean norm ("l2"), and Π projects to the ball of that
+    norm and radius ε around the image, then clips to `bounds`. Where the gradient is zero, the image stays put. Every
+    image takes every step; `fooling_images` is the method that stops as soon as it can. Composes under `jit` and
+    `vmap`.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        labels: (n,) integers in 0 to k - 1: the classes to leave or, with `targeted`, the wanted ones. A traced one
+            out of range gives an image of NaN.
+        epsilon: ε >= 0, the radius in input space; a number, or (n,), one for each image.
+        norm: "linf", the largest change of a value, or "l2", the Euclidean norm of all changes of an image. A new
+            value compiles again.
+        step_size: η >= 0, in input space; a number, or (n,), one for each image; 2.5 ε / `num_steps` without, which
+            reaches the edge of the ball from anywhere in it.
+        num_steps: >= 1; a new value compiles again.
+        key: a random start, uniform in the ball, instead of the image: a typed key, `jax.random.key(seed)`, of which
+            example i uses `jax.random.fold_in(key, i)`, or the (n,) keys of the examples themselves.
+        targeted: descend towards the label. A new value compiles again.
+        bounds: (lower, upper) valid values, each a number or one for each channel: the start and every step are
+            clipped to them.
+
+    Returns:
+        (n, h, w, c), at most ε from the images where these are within `bounds`.
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a label that is no class of the model.
+
+    Reference:
+        Madry et al., Towards deep learning models resistant to adversarial attacks, arXiv:1706.06083.
+
+    Example:
+        `fgsm` shows how to have ε in pixels of 0 to 1.
+
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: images.sum((1, 2))  # the class is the brightest channel
+        >>> images = jnp.zeros((2, 1, 1, 3))
+        >>> radii = jnp.array([0.0, 1.0])  # one call for a curve over the radius
+        >>> changed = jaxviz.pgd(model, images, jnp.array([0, 0]), epsilon=radii, norm="l2", targeted=True)
+        >>> jnp.linalg.norm(changed, axis=-1).round(4).ravel()
+        Array([0., 1.], dtype=float32)
+    """
+    model = as_model(model)
+    images = as_images(images)
+    labels = as_labels(labels, model, images, name="labels")
+    if norm not in ("linf", "l2"):
+        raise ValueError(f'`norm` must be "linf" or "l2", got {norm!r}.')
+    if not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
+    if not isinstance(targeted, bool):
+        raise ValueError(f"`targeted` must be True or False, got {targeted!r}.")
+    count = images.shape[0]
+    radii = as_number(epsilon, float, name="epsilon", count=count)
+    if step_size is None:
+        lengths = 2.5 * radii / num_steps
+    else:
+        lengths = as_number(step_size, float, name="step_size", count=count)
+    return _pgd(
+        model,
+        images,
+        labels,
+        jnp.broadcast_to(radii, (count,)),
+        jnp.broadcast_to(lengths, (count,)),
+        None if key is None else as_keys(key, count),
+        norm=norm,
+        num_steps=num_steps,
+        targeted=targeted,
+        bounds=as_bounds(bounds, images),
+    )
+
+
+@batch_program
+def _pgd(
+    model: Model,
+    images: Float[Array, "n h w c"],
+    labels: Int[Array, " n"],
+    radii: Float[Array, " n"],
+    lengths: Float[Array, " n"],
+    keys: Key[Array, " n"] | None,
+    *,
+    norm: str,
+    num_steps: int,
+    targeted: bool,
+    bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
+) -> Float[Array, "n h w c"]:
+    def attack(
+        image: Float[Array, "h w c"],
+        label: Int[Array, ""],
+        radius: Float[Array, ""],
+        length: Float[Array, ""],
+        key: Key[Array, ""] | None,
+    ) -> Float[Array, "h w c"]:
+        radius, length = radius.astype(image.dtype), length.astype(image.dtype)
+
+        def project(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+            if norm == "linf":
+                x = jnp.clip(x, image - radius, image + radius)
+            else:
+                change = x - image
+                distance = jnp.sqrt(jnp.square(change).sum())
+                x = image + change * jnp.where(distance > radius, radius / distance, 1)
+            return x if bounds is None else jnp.clip(x, *bounds)
+
+        def step(x: Float[Array, "h w c"], _: Any) -> tuple[Float[Array, "h w c"], None]:
+            _, _, gradient = class_gradient(model, x, label, of=class_loss)
+            direction = jnp.sign(gradient) if norm == "linf" else unit(gradient)
+            return project(x + length * (-direction if targeted else direction)), None
+
+        start = image if key is None else image + radius * _in_unit_ball(key, image, norm)
+        return lax.scan(step, project(start), None, length=num_steps)[0]
+
+    return for_each(attack, images, labels, radii, lengths, keys)
+
+
+def _in_unit_ball(key: Key[Array, ""], image: Float[Array, "h w c"], norm: str) -> Float[Array, "h w c"]:
+    """A point of the ball, all being equally likely."""
+    if norm == "linf":
+        return jax.random.uniform(key, image.shape, image.dtype, -1, 1)
+    direction_key, distance_key = jax.random.split(key)
+    direction = unit(jax.random.normal(direction_key, image.shape, image.dtype))
+    return direction * jax.random.uniform(distance_key, (), image.dtype) ** (1 / image.size)

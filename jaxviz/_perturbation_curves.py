@@ -1,0 +1,182 @@
+"""Deletion and insertion (Petsiuk et al. 2018): does the class depend on the pixels that a map calls important?"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Shaped
+
+from jaxviz._accelerate import accelerate
+from jaxviz._arguments import Baseline, Labels, as_baseline, as_images, as_labels
+from jaxviz._batching import for_each
+from jaxviz._data_parallel import batch_program
+from jaxviz._model import Model, as_model, class_score
+
+
+class Curve(NamedTuple):
+    """What `deletion_curve` and `insertion_curve` measured, one entry for each image.
+
+    Attributes:
+        fractions: (n, num_steps + 1), the share of the pixels that has been exchanged, from 0 to 1.
+        probabilities: (n, num_steps + 1), the label's softmax probability at each.
+        areas: (n,), in 0 to 1: the area under the probabilities over the fractions, by trapezoids.
+    """
+
+    fractions: Float[Array, "n t"]
+    probabilities: Float[Array, "n t"]
+    areas: Float[Array, " n"]
+
+
+def deletion_curve(
+    model: Model,
+    images: ArrayLike,
+    labels: Labels,
+    maps: ArrayLike,
+    *,
+    num_steps: int = 50,
+    baseline: Baseline = 0.0,
+) -> Curve:
+    r"""The label's probability while the most salient pixels are replaced by a baseline.
+
+    After step s the floor(s h w / `num_steps`) pixels of the largest values in the map are replaced, in all channels,
+    pixels of equal value in row-major order. A small area speaks for the map: the class was where it said.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
+            with a NaN gives a curve of NaN.
+        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+        baseline: a number, one for each channel, or (n, h, w, c), one for each image. In ImageNet-normalized space 0 is
+            the mean colour, as in the paper.
+
+    Returns:
+        Curve(fractions, probabilities, areas).
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a label that is no class of the model.
+
+    Reference:
+        Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: 10 * images.sum((1, 2))
+        >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 2].set(1.0)  # one pixel is blue
+        >>> maps = jaxviz.integrated_gradients(model, images, jnp.array([2])).sum(-1)
+        >>> curve = jaxviz.deletion_curve(model, images, jnp.array([2]), maps, num_steps=4)
+        >>> curve.probabilities.round(2)
+        Array([[1.  , 0.33, 0.33, 0.33, 0.33]], dtype=float32)
+    """
+    return _curve(model, images, labels, maps, num_steps=num_steps, baseline=baseline, insertion=False)
+
+
+def insertion_curve(
+    model: Model,
+    images: ArrayLike,
+    labels: Labels,
+    maps: ArrayLike,
+    *,
+    baseline: Baseline,
+    num_steps: int = 50,
+) -> Curve:
+    r"""The label's probability while the most salient pixels are put into a baseline.
+
+    `deletion_curve` the other way round: after step s the floor(s h w / `num_steps`) pixels of the largest values in
+    the map are the image's, the others the baseline's. A large area speaks for the map: what it named is enough.
+
+    Args:
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        images: (n, h, w, c), floating point, in the model's own input space.
+        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
+            with a NaN gives a curve of NaN.
+        baseline: a number, one for each channel, or (n, h, w, c), one for each image. The paper blurs the images until
+            the class is gone, since sharp edges of pixels on a plain colour mislead a model:
+            `jax.vmap(lambda image: jaxviz.images.blur(image, 5.0))(images)`.
+        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+
+    Returns:
+        Curve(fractions, probabilities, areas).
+
+    Raises:
+        ValueError: an argument of the wrong rank, type, length or range.
+        IndexError: a label that is no class of the model.
+
+    Reference:
+        Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
+        >>> model = lambda images: 10 * images.sum((1, 2))
+        >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 2].set(1.0)  # one pixel is blue
+        >>> maps = jaxviz.integrated_gradients(model, images, jnp.array([2])).sum(-1)
+        >>> curve = jaxviz.insertion_curve(model, images, jnp.array([2]), maps, baseline=0, num_steps=4)
+        >>> curve.probabilities.round(2)
+        Array([[0.33, 1.  , 1.  , 1.  , 1.  ]], dtype=float32)
+    """
+    return _curve(model, images, labels, maps, num_steps=num_steps, baseline=baseline, insertion=True)
+
+
+def _curve(
+    model: Model,
+    images: ArrayLike,
+    labels: Labels,
+    maps: ArrayLike,
+    *,
+    num_steps: int,
+    baseline: Baseline,
+    insertion: bool,
+) -> Curve:
+    model = as_model(model)
+    images = as_images(images)
+    labels = as_labels(labels, model, images, name="labels")
+    maps = jnp.asarray(maps)
+    if maps.shape != images.shape[:3] or not jnp.issubdtype(maps.dtype, jnp.number):
+        raise ValueError(
+            f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {maps.dtype} {maps.shape}."
+        )
+    if not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
+    baselines = as_baseline(baseline, images)
+    start, end = (baselines, images) if insertion else (images, baselines)
+    return _perturbation_curve(model, start, end, labels, maps, num_steps=num_steps)
+
+
+@batch_program
+def _perturbation_curve(
+    model: Model,
+    start: Float[Array, "n h w c"],
+    end: Float[Array, "n h w c"],
+    labels: Int[Array, " n"],
+    maps: Shaped[Array, "n h w"],
+    *,
+    num_steps: int,
+) -> Curve:
+    pixels = maps.shape[1] * maps.shape[2]
+    counts = np.arange(num_steps + 1) * pixels // num_steps
+
+    def measure(
+        start: Float[Array, "h w c"], end: Float[Array, "h w c"], label: Int[Array, ""], scores: Shaped[Array, "h w"]
+    ) -> Curve:
+        order = jnp.argsort(scores.ravel(), stable=True, descending=True)
+        ranks = jnp.zeros(pixels, jnp.int32).at[order].set(jnp.arange(pixels, dtype=jnp.int32)).reshape(scores.shape)
+
+        def probability(count: Int[Array, ""]) -> Float[Array, ""]:
+            x = jnp.where((ranks < count)[..., None], end, start)
+            score, scores = accelerate(class_score)(model, x, label)
+            return jnp.where(jnp.isnan(score), jnp.nan, jax.nn.softmax(scores)[label])
+
+        probabilities = lax.map(probability, jnp.asarray(counts, jnp.int32))
+        probabilities = jnp.where(jnp.isnan(scores).any(), jnp.nan, probabilities)
+        fractions = jnp.asarray(counts / pixels, probabilities.dtype)
+        return Curve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
+
+    return for_each(measure, start, end, labels, maps)
