@@ -52,5 +52,5 @@ def _markdown(notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
                 blocks.append(f"![{output['metadata']['image/jpeg']['alt']}]({name})")
             else:
                 text = "".join(output.get("text") or data["text/plain"])
-                blocks.append(f'```{{.text .output}}\n{text.rstrip()}\n```')
+                blocks.append(f"```{{.text .output}}\n{text.rstrip()}\n```")
     return "\n\n".join(blocks), pictures
