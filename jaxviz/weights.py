@@ -58,6 +58,13 @@ def load_model(
         >>> model(jnp.zeros((1, 224, 224, 3))).shape
         (1, 1000)
     """
+    return load_with_source(name, weights=weights, dtype=dtype)[0]
+
+
+def load_with_source(
+    name: str, *, weights: str | os.PathLike[str] | None = None, dtype: DTypeLike = jnp.float32
+) -> "tuple[SqueezeNet | VGG16, str, str]":
+    """What `load_model` returns, where its weights are from, and the SHA-256 of the file that they were read from."""
     if name not in _SOURCES:
         raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
     if not any(known == dtype for known in (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))):
@@ -65,7 +72,7 @@ def load_model(
     found = _find(name, _SOURCES[name][0] if weights is None else weights)
     if found.architecture != name:
         raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
-    return _filled(name, found.arrays, dtype)
+    return _filled(name, found.arrays, dtype), found.source, found.source_sha256
 
 
 def cache_folder() -> Path:
