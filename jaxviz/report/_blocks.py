@@ -1,6 +1,6 @@
 """What a page is made of: figures, tables, sliders and films, and the files behind them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Plots(NamedTuple):
 
     caption: str
     panels: list[tuple[str, str, str]]
+    wide: bool = False
     kind: str = "plots"
 
 
@@ -56,12 +57,13 @@ class Sliders(NamedTuple):
 
 
 class Film(NamedTuple):
-    """Strips of frames beside each other, of which the reader sees one frame at a time: (strip, rows, columns)."""
+    """Strips of frames, of which the reader sees one frame at a time, and files of the same, by name."""
 
     caption: str
     strips: list[Picture]
     frames: list[str]
     columns: int
+    links: Mapping[str, str]
     kind: str = "film"
 
 
@@ -130,12 +132,14 @@ class Files:
         cells = [[self.picture(n, pixels, caption=text, alt=alt) for n, pixels, text, alt in row] for row in rows]
         return Pictures(caption, cells, f"figures/{name}.png")
 
-    def plot(self, name: str, draw: Callable[[Any, _plots.Palette], None], *, alt: str) -> tuple[str, str, str]:
+    def plot(
+        self, name: str, draw: Callable[[Any, _plots.Palette], None], *, alt: str, wide: bool = False
+    ) -> tuple[str, str, str]:
         """What `draw(axes, palette)` draws, once for light and once for dark pages."""
         names = name, f"{name}-dark"
         for file, palette in zip(names, (_plots.LIGHT, _plots.DARK), strict=True):
             with self._replacing(file, alt) as temporary:
-                _plots.save(temporary, draw, palette)
+                _plots.save(temporary, draw, palette, wide=wide)
         return f"figures/{names[0]}.png", f"figures/{names[1]}.png", alt
 
     def strip(self, name: str, frames: np.ndarray, *, caption: str, alt: str) -> Picture:

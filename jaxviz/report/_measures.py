@@ -51,20 +51,19 @@ def smallest_box(values: np.ndarray, *, share: float, cell: int) -> Box:
     padded = np.pad(values.astype(np.float64), ((0, rows * cell - h), (0, columns * cell - w)))
     cells = padded.reshape(rows, cell, columns, cell).sum((1, 3))
     total = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # total[i, j]: the sum above i, left of j
-    need, best = share * total[-1, -1] * (1 - 1e-12), (rows * columns + 1, 0.0, (0, 0, h, w))
+    need = share * total[-1, -1] * (1 - 1e-12)
+    best, box = (rows * columns, -total[-1, -1]), (0, 0, h, w)
     if not values.any():
-        return 0, 0, h, w
+        return box
     for height in range(1, rows + 1):
-        for width in range(1, columns + 1):
-            if height * width > best[0]:
-                break
+        for width in range(1, min(columns, best[0] // height) + 1):
             sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
-            top, left = np.unravel_index(sums.argmax(), sums.shape)
+            top, left = divmod(int(sums.argmax()), sums.shape[1])
             held = sums[top, left]
-            if held >= need and (height * width, -held) < (best[0], -best[1]):
-                box = (top * cell, left * cell, min((top + height) * cell, h), min((left + width) * cell, w))
-                best = (height * width, held, tuple(int(edge) for edge in box))
-    return best[2]
+            if held >= need and (height * width, -held) < best:
+                best = height * width, -held
+                box = top * cell, left * cell, min((top + height) * cell, h), min((left + width) * cell, w)
+    return box
 
 
 def area_share(box: Box, shape: Sequence[int]) -> float:

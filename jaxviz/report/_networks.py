@@ -63,7 +63,7 @@ def load(names: Sequence[str]) -> list[Network]:
         model, found, sha256 = weights.load_with_source(name, weights=source or None)
         title = _TITLES[name]
         if architectures.count(name) > 1:  # told apart by their weights
-            title += f" ({Path(source).stem if source else 'default weights'})"
+            title += f" ({Path(source).stem if source else 'default'})"
         networks.append(Network(title, model, found, sha256, _LAYERS[name]))
     return networks
 
@@ -80,7 +80,7 @@ def _scores(model: Model, images: Float[Array, "n h w c"]) -> Float[Array, "n k"
 
 def in_chunks(
     method: DataParallel[..., Any] | Callable[..., Any],
-    model: Model,
+    model: Any,
     *examples: Any,
     size: int,
     each: Mapping[str, Any] | None = None,
@@ -114,27 +114,29 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def randomized(model: Any, layers: Sequence[str], *, seed: int) -> Any:
-    """The model with these layers as before any training: normal weights of the layer's own deviation, biases 0.
+def untrained(model: Any, layer: str, *, seed: Sequence[int]) -> Any:
+    """The model with one layer as before any training: normal weights of the layer's own deviation, biases 0.
+
+    Args:
+        model: a pytree.
+        layer: the beginning of the paths of its leaves, such as "fires/7".
+        seed: numbers of 0 or more.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxviz.report._networks import randomized
-        >>> layers = {"a": {"bias": jnp.ones(2)}, "b": {"bias": jnp.ones(2)}}
-        >>> print(randomized(layers, ["b"], seed=0))
+        >>> from jaxviz.report._networks import untrained
+        >>> print(untrained({"a": {"bias": jnp.ones(2)}, "b": {"bias": jnp.ones(2)}}, "b", seed=[0]))
         {'a': {'bias': Array([1., 1.], dtype=float32)}, 'b': {'bias': Array([0., 0.], dtype=float32)}}
     """
+    random = np.random.default_rng(seed)
 
     def anew(path: Any, leaf: Array) -> Array:
-        name = jax.tree_util.keystr(path, simple=True, separator="/") + "/"
-        (place,) = [place for place, layer in enumerate(layers) if name.startswith(f"{layer}/")] or [None]
-        if place is None:
+        if not (jax.tree_util.keystr(path, simple=True, separator="/") + "/").startswith(f"{layer}/"):
             return leaf
         if leaf.ndim < 2:
             return jnp.zeros_like(leaf)
-        # of the layer's own seed: the last layer is the same one however far the cascade has come
-        random = np.random.default_rng([seed, place, leaf.size])
-        drawn = random.standard_normal(leaf.shape, np.float32)
-        return jnp.asarray(drawn * np.asarray(leaf, np.float32).std(), leaf.dtype)
+        return jnp.asarray(
+            random.standard_normal(leaf.shape, np.float32) * np.asarray(leaf, np.float32).std(), leaf.dtype
+        )
 
     return jax.tree_util.tree_map_with_path(anew, model)

@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 _INCHES = (5.2, 3.5)  # narrow, so that the letters can still be read on a phone
+_WIDE_INCHES = (7.4, 3.6)
 _PICTURE_INCHES = 2.4
 _SHEET = 6  # pictures in a row of a sheet; a longer row goes on below
 
@@ -29,9 +32,9 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-def save(path: Path, draw: Callable[[Any, Palette], None], palette: Palette) -> None:
-    """Writes what `draw(axes, palette)` draws."""
-    style = {
+def save(path: Path, draw: Callable[[Any, Palette], None], palette: Palette, *, wide: bool = False) -> None:
+    """Writes what `draw(axes, palette)` draws; a wide figure is for much that stands in a table, too."""
+    style: dict[Any, Any] = {
         "font.size": 11,
         "axes.edgecolor": palette.ink,
         "axes.labelcolor": palette.ink,
@@ -51,7 +54,7 @@ def save(path: Path, draw: Callable[[Any, Palette], None], palette: Palette) -> 
         "lines.markersize": 5,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=_INCHES, layout="constrained", facecolor=palette.paper)
+        figure = Figure(figsize=_WIDE_INCHES if wide else _INCHES, layout="constrained", facecolor=palette.paper)
         draw(figure.subplots(), palette)
         figure.savefig(path, dpi=180)
 
@@ -59,8 +62,8 @@ def save(path: Path, draw: Callable[[Any, Palette], None], palette: Palette) -> 
 def curves(
     axes: Any,
     palette: Palette,
-    x: Sequence[float] | np.ndarray,
-    lines: Mapping[str, Sequence[float] | np.ndarray],
+    x: ArrayLike,
+    lines: Mapping[str, ArrayLike],
     *,
     labels: tuple[str, str],
     marked: bool = False,
@@ -81,13 +84,16 @@ def curves(
 def shares(axes: Any, palette: Palette, values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
     """A table of shares, 0 to 1, as a coloured field with the percentages written in it; NaN stays empty."""
     axes.grid(visible=False)
-    axes.imshow(values, cmap="Blues" if palette is LIGHT else "Blues_r", vmin=-0.15, vmax=1.3, aspect="auto")
+    colors = LinearSegmentedColormap.from_list("shares", [palette.paper, palette.lines[0]])
+    axes.imshow(values, cmap=colors, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        dark_cell = (value > 0.6) == (palette is LIGHT)
-        color = "#ffffff" if dark_cell else "#10131a"
-        axes.text(column, row, f"{100 * value:.0f} %", ha="center", va="center", color=color, fontsize=10)
+        if not np.isnan(value):
+            color = palette.paper if value > 0.55 else palette.ink
+            axes.text(column, row, f"{100 * value:.0f} %", ha="center", va="center", color=color, fontsize=9.5)
+    axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
+    axes.grid(visible=True, which="minor", color=palette.faint)
+    axes.tick_params(which="minor", length=0)
     axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)

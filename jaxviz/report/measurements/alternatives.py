@@ -1,6 +1,6 @@
 """Question 7: alternatives to the naive method at equal norm: FGSM and projected gradient descent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,9 +12,10 @@ from jaxviz import _attacks, images
 from jaxviz.report._measures import change
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick
+from jaxviz.report.measurements.survival import TRANSFORMATIONS, predicted
 
 TITLE = "Alternatives: FGSM and PGD at equal size"
-ATTACKS = ("FGSM", "PGD, L∞", "PGD, L2")
+ATTACKS = ("FGSM", "L∞ PGD", "L2 PGD")
 
 
 def parts(study: Study) -> int:
@@ -33,7 +34,7 @@ def measure(
     done: Mapping[str, Measured],
     *,
     tick: Tick,
-    sizes: tuple[float, ...] = (0.25, 0.5, 1, 2, 4, 8),
+    sizes: Sequence[float | int] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
     num_steps: int = 10,
 ) -> Measured:
     """Success of each attack at each size, away from the class that is seen and towards the targets."""
@@ -55,9 +56,9 @@ def measure(
         batch = np.tile(study.pixels[rows].astype(np.float32), (len(sizes), 1, 1, 1))
         for attack in ATTACKS:
             # an L2 ball that holds the corners of the L-infinity ball: no attack may go further than another
-            radius = everywhere * np.float32(np.sqrt(values)) if attack == "PGD, L2" else everywhere
+            radius = everywhere * np.float32(np.sqrt(values)) if attack == "L2 PGD" else everywhere
             options: dict[str, Any] = (
-                {} if attack == "FGSM" else {"num_steps": num_steps, "norm": "l2" if attack == "PGD, L2" else "linf"}
+                {} if attack == "FGSM" else {"num_steps": num_steps, "norm": "l2" if attack == "L2 PGD" else "linf"}
             )
             found = in_chunks(
                 study.method(_attacks.fgsm if attack == "FGSM" else _attacks.pgd),
@@ -71,8 +72,9 @@ def measure(
                 **options,
             )
             rounded = np.clip(np.round(found), 0, 255).astype(np.uint8)
-            predicted = study.scores(network, rounded).argmax(-1).reshape(len(sizes), len(rows))
-            success = predicted == np.asarray(classes) if aim == "towards" else predicted != np.asarray(classes)
+            best_now = study.scores(network, rounded).argmax(-1).reshape(len(sizes), len(rows))
+            reached = best_now == np.asarray(classes)
+            success = reached if aim == "towards" else ~reached
             changes = [
                 change(study.pixels[row], picture) for row, picture in zip(rows * len(sizes), rounded, strict=True)
             ]
@@ -85,6 +87,7 @@ def measure(
             pictures[aim, attack] = rounded.reshape(len(sizes), len(rows), *study.pixels.shape[1:])
             tick(f"{attack}, {aim}")
     own = [run["rms_levels"] for run in runs if run["reached"]]
+    largest = {attack: pictures["towards", attack][-1] for attack in ATTACKS}
     numbers = {
         "network": network.name,
         "sizes": list(sizes),
@@ -93,5 +96,12 @@ def measure(
         "curves": curves_,
         "practical": {"rms_levels": sorted(own), "runs": len(runs)},
         "target": runs[0]["target"]["name"],
+        "kept": {
+            name: {
+                attack: int((predicted(study, network, each, TRANSFORMATIONS[name]) == cases["towards"][1]).sum())
+                for attack, each in largest.items()
+            }
+            for name in ("8-bit save", "JPEG 75", "1 px shift")
+        },
     }
     return Measured(numbers, pictures)

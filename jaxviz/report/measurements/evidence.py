@@ -1,6 +1,6 @@
 """Question 2, second limit: the maps are local and linear; what they are worth as evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def measure(
     *,
     tick: Tick,
     num_steps: int = 28,
-    distances: tuple[float, ...] = (0, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32),
+    distances: Sequence[float | int] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
 ) -> Measured:
     """Scores along the gradient, and deletion and insertion in the order of each map, of the centre and of chance."""
     labels = np.asarray([explained["index"] for explained in done["photographs"].numbers["explained"]])

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxviz import _saliency
 from jaxviz.report._measures import rank_correlation
-from jaxviz.report._networks import in_chunks, randomized
+from jaxviz.report._networks import in_chunks, untrained
 from jaxviz.report._study import Measured, Study, Tick, normalized
 
 TITLE = "A check: does the map depend on the weights?"
@@ -23,14 +23,14 @@ def measure(study: Study, done: Mapping[str, Measured], *, tick: Tick) -> Measur
     batch, networks, maps = normalized(study.pixels), {}, {}
     for network in study.networks:
         trained = done["saliency"].arrays[network.name]
-        stages, correlations = [trained], []
-        for count in range(1, len(network.layers) + 1):
-            model = randomized(network.model, list(network.layers.values())[:count], seed=study.seed)
+        stages, correlations, model = [trained], [], network.model
+        for place, (layer, path) in enumerate(network.layers.items()):
+            model = untrained(model, path, seed=[study.seed, place])
             method = study.method(_saliency.saliency_maps)
             stages.append(in_chunks(method, model, batch, labels, size=study.size))
             pairs = zip(trained, stages[-1], strict=True)
             correlations.append([rank_correlation(before, after) for before, after in pairs])
-            tick(f"{network.name}, {list(network.layers)[count - 1]}")
+            tick(f"{network.name}, {layer}")
         networks[network.name] = {"layers": list(network.layers), "rank_correlations": correlations}
         maps[network.name] = np.stack([stage[0] for stage in stages])
     stems = [photograph.stem for photograph in study.photographs]

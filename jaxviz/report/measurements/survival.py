@@ -12,7 +12,7 @@ from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
 from jaxviz.report._text import median
 
-TITLE = "Does it survive outside the computer?"
+TITLE = "Consequences: does it survive outside the computer?"
 
 Transformation = Callable[[np.ndarray], np.ndarray]
 TRANSFORMATIONS: dict[str, Transformation] = {
@@ -61,7 +61,7 @@ def measure(
             CONTROL: {
                 "runs": len(study.photographs),
                 "kept": {
-                    name: int((_predicted(study, network, study.pixels, transform) == best).sum())
+                    name: int((predicted(study, network, study.pixels, transform) == best).sum())
                     for name, transform in TRANSFORMATIONS.items()
                 },
             },
@@ -69,7 +69,7 @@ def measure(
                 kind: {
                     "runs": int(np.sum(reached[kind])),
                     "kept": {
-                        name: int(((_predicted(study, network, each, transform) == targets) & reached[kind]).sum())
+                        name: int(((predicted(study, network, each, transform) == targets) & reached[kind]).sum())
                         for name, transform in TRANSFORMATIONS.items()
                     },
                     "rms_levels": median(
@@ -87,5 +87,6 @@ def measure(
     return Measured({"confidence": confidence, "networks": networks}, arrays)
 
 
-def _predicted(study: Study, network: Any, pictures: np.ndarray, transform: Transformation) -> np.ndarray:
+def predicted(study: Study, network: Any, pictures: np.ndarray, transform: Transformation) -> np.ndarray:
+    """The class that is seen in each picture (n, h, w, 3) after a transformation."""
     return study.scores(network, np.stack([transform(picture) for picture in pictures])).argmax(-1)

@@ -1,7 +1,7 @@
 """Questions 8 to 11: class visualizations, their settings, their starting points, other networks."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,8 +29,8 @@ def measure(
     tick: Tick,
     num_steps: int = 200,
     snapshot_every: int = 10,
-    step_sizes: tuple[float, ...] = (1.0, 5.0, 25.0),
-    l2_weights: tuple[float, ...] = (1e-3, 0.1, 1.0),
+    step_sizes: Sequence[float | int] = (1.0, 5.0, 25.0),
+    l2_weights: Sequence[float | int] = (1e-3, 0.1, 1.0),
     max_jitter: int = 16,
 ) -> Measured:
     """Every visualization of a network in one call of one compiled program, the grid of settings among them."""

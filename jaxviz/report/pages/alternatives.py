@@ -1,9 +1,7 @@
 """The page of `measurements.alternatives`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from jaxviz import figures
 from jaxviz.report import _formulas
@@ -15,7 +13,7 @@ from jaxviz.report._text import listed, number, of
 from jaxviz.report.measurements.alternatives import ATTACKS, TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[Any, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks: list[Any] = [_formulas.FGSM]
     panels = [_panel(numbers, aim, files) for aim in ("away", "towards")]
@@ -31,7 +29,7 @@ def section(study: Study, numbers: dict[str, Any], arrays: dict[Any, np.ndarray]
         picture = arrays["towards", attack][middle, 0]
         found = change(photograph.pixels, picture)
         text = f"{attack}: at most {found['linf_levels']} levels, PSNR {number(found['psnr_db'], 1)} dB"
-        name = attack.replace(", ", "-").replace("∞", "inf").lower()
+        name = attack.replace(" ", "-").replace("∞", "inf").lower()
         alt = f"{photograph.stem} after {attack} of size {size:g} towards {numbers['target']}: {text}."
         rows[0].append((f"attack-{name}", picture, text, alt))
         magnified = figures.difference_picture(photograph.pixels, picture, gain=10.0)
@@ -88,7 +86,7 @@ def findings(numbers: dict[str, Any]) -> list[str]:
         cheapest = [attack for attack, size in arrived.items() if size == least]
         last = [f"{attack} {of(each['successes'][-1], each['runs'])}" for attack, each in found.items()]
         sentences.append(
-            f"{words.capitalize()} of at least half of the pictures, {least:g} levels are enough for {listed(cheapest)}"
+            f"{words.capitalize()} for at least half of the pictures, {_levels(least)} enough for {listed(cheapest)}"
             + "".join(
                 f"; {attack} " + (f"needs {size:g}" if size is not None else "never gets there")
                 for attack, size in halves.items()
@@ -96,13 +94,22 @@ def findings(numbers: dict[str, Any]) -> list[str]:
             )
             + f". At {sizes[-1]:g} levels: {listed(last)}."
         )
-    one, many = (numbers["curves"]["towards"][attack] for attack in ATTACKS[:2])
-    if max(one["successes"]) < max(many["successes"]) / 2:
+    one = {aim: found["FGSM"]["successes"][-1] / found["FGSM"]["runs"] for aim, found in numbers["curves"].items()}
+    if one["away"] >= 0.5 and one["towards"] < one["away"] / 2:
         sentences.append(
-            "One step is not enough to choose the class: FGSM mostly destroys an answer, PGD dictates one."
+            "One step is enough to destroy an answer, but not to choose another: FGSM rarely reaches the target."
         )
-    elif max(one["successes"]) >= max(many["successes"]):
-        sentences.append("Many small steps gain nothing over one large one here.")
+    kept = numbers["kept"]
+    strong = [attack for attack, count in kept["8-bit save"].items() if count]
+    if strong:
+        parts = [
+            f"{attack} {kept['JPEG 75'][attack]} after JPEG 75 and {kept['1 px shift'][attack]} after a shift of one "
+            f"pixel, of {kept['8-bit save'][attack]}"
+            for attack in strong
+        ]
+        sentences.append(
+            f"Of the pictures that reach the target at {sizes[-1]:g} levels, these keep it: {'; '.join(parts)}."
+        )
     own = numbers["practical"]
     if own["rms_levels"]:
         sentences.append(
@@ -112,7 +119,11 @@ def findings(numbers: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _half(sizes: list[float], found: Mapping[str, Any]) -> float | None:
+def _levels(size: float | int) -> str:
+    return "1 level is" if size == 1 else f"{size:g} levels are"
+
+
+def _half(sizes: Sequence[float | int], found: Mapping[str, Any]) -> float | int | None:
     return next((s for s, count in zip(sizes, found["successes"], strict=True) if 2 * count >= found["runs"]), None)
 
 

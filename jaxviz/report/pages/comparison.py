@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from jaxviz.report._blocks import Files, Section, Table
 from jaxviz.report._plots import heat
 from jaxviz.report._study import Study
@@ -11,7 +9,7 @@ from jaxviz.report._text import listed, mean, number, percent
 from jaxviz.report.measurements.comparison import TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks: list[Any] = []
     if numbers["pairs"]:

@@ -1,5 +1,6 @@
 """The page of `measurements.evidence`."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxviz.report._text import listed, mean, number, of, plural
 from jaxviz.report.measurements.evidence import CONTROLS, MAPS, TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, Any], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks: list[Any] = [_formulas.LINEAR]
     for index, name in enumerate(numbers["networks"]):
@@ -72,7 +73,7 @@ def tangent_findings(numbers: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def realized(tangent: dict[str, Any], distances: list[float]) -> np.ndarray:
+def realized(tangent: dict[str, Any], distances: Sequence[float | int]) -> np.ndarray:
     """The score's gain over what its tangent foretells, (n, t), at all distances but the first, 0."""
     scores, slopes = np.asarray(tangent["scores"]), np.asarray(tangent["slopes"])
     return (scores[:, 1:] - scores[:, :1]) / np.maximum(slopes[:, None] * np.asarray(distances)[None, 1:], 1e-9)

@@ -15,7 +15,7 @@ from jaxviz.report.measurements.fooling import TITLE
 _GAIN = 10.0  # of the magnified difference
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     settings = numbers["settings"]
     blocks: list[Any] = [_formulas.FOOLING]
@@ -43,7 +43,8 @@ def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray]
             ]
             blocks.append(
                 Sliders(
-                    f"{name}: left of the line the original, right of it the fooled picture. Drag it, or use the arrow keys.",
+                    f"{name}: left of the line the original, right of it the fooled picture. Drag it, or use the "
+                    "arrow keys.",
                     pairs,
                 )
             )
@@ -105,8 +106,8 @@ def findings(numbers: dict[str, Any]) -> list[str]:
             if moved:
                 text += (
                     f". The largest change of any value is {span([run['linf_levels'] for run in moved])} of 255 "
-                    f"levels, the root mean square change {number(median([run['rms_levels'] for run in moved]), 1)} levels "
-                    f"in the middle run; the PSNR is {span([run['psnr_db'] for run in moved], 1)} dB"
+                    f"levels, the root mean square change {number(median([run['rms_levels'] for run in moved]), 1)} "
+                    f"levels in the middle run; the PSNR is {span([run['psnr_db'] for run in moved], 1)} dB"
                 )
                 worst = min(run["psnr_db"] for run in moved)
                 text += (

@@ -8,7 +8,7 @@ from jaxviz.report._text import of, percent
 from jaxviz.report.measurements.localization import PICTURES, TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, Any], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks, rows = [], []
     for index, (name, found) in enumerate(numbers["networks"].items()):

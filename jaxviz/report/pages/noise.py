@@ -12,7 +12,7 @@ from jaxviz.report.measurements.noise import TITLE
 _METHODS = ("gradient", "SmoothGrad")
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, Any], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     settings = numbers["settings"]
     return Section(
@@ -77,7 +77,7 @@ def findings(numbers: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _grids(study: Study, numbers: dict[str, Any], arrays: dict[str, Any], files: Files) -> list[Pictures]:
+def _grids(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> list[Pictures]:
     grids = []
     for index, network in enumerate(study.networks):
         rows = []

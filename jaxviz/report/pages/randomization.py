@@ -12,7 +12,7 @@ from jaxviz.report._text import mean, number, plural
 from jaxviz.report.measurements.randomization import TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks, stem = [], numbers["stems"][0]
     for index, (name, found) in enumerate(numbers["networks"].items()):

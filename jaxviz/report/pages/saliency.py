@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from jaxviz.report import _formulas
 from jaxviz.report._blocks import Files, Section
 from jaxviz.report._plots import heat
@@ -12,7 +10,7 @@ from jaxviz.report._text import listed, of, percent
 from jaxviz.report.measurements.saliency import TITLE
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """What was found, as a part of the page."""
     blocks: list[Any] = [_formulas.SALIENCY]
     for index, network in enumerate(study.networks):

@@ -26,12 +26,8 @@ def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) ->
             f"{kind}: {', '.join(f'{c} {each[0]}' for c, *each in zip(columns, cells, strict=True))}."
             for kind, *cells in rows
         )
-        blocks.append(
-            Plots(
-                f"{name}: share that survives each transformation.",
-                [files.plot(f"survival-{index + 1}", draw, alt=alt)],
-            )
-        )
+        plot = files.plot(f"survival-{index + 1}", draw, alt=alt, wide=True)
+        blocks.append(Plots(f"{name}: share that survives each transformation.", [plot], wide=True))
         blocks.append(Table(f"{name}: how many survive.", ("", *columns), rows))
     return Section(
         "survival",

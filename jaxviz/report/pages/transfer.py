@@ -1,5 +1,6 @@
 """The page of `measurements.transfer`."""
 
+import string
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -18,30 +19,23 @@ def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) ->
     blocks: list[Any] = []
     if len(numbers["networks"]) > 1:
         rows = list(dict.fromkeys((each["kind"], each["made_for"]) for each in numbers["found"]))
-        names = [f"{kind}\n{source}" for kind, source in rows]
+        letters = dict(zip(numbers["networks"], string.ascii_uppercase, strict=False))
         panels = []
         for key, says in (("target", "sees the target"), ("changed", "answers otherwise than for the photograph")):
-            values = np.array(
-                [
-                    [
-                        _one(numbers, kind, source, judge)[key] / _one(numbers, kind, source, judge)["runs"]
-                        for judge in numbers["networks"]
-                    ]
-                    for kind, source in rows
-                ]
+            cells = [[_one(numbers, *row, judge) for judge in letters] for row in rows]
+            draw = partial(
+                shares,
+                values=np.array([[each[key] / each["runs"] for each in line] for line in cells]),
+                rows=[f"{kind}, for {letters[source]}" for kind, source in rows],
+                columns=[f"judged by {letter}" for letter in letters.values()],
             )
-            draw = partial(shares, values=values, rows=names, columns=numbers["networks"])
-            alt = (
-                f"Share of pictures for which the network of the column {says}, the same figures as in the table below."
-            )
+            alt = f"Share of pictures for which the network of the column {says}: the figures of the table below."
             panels.append(files.plot(f"transfer-{key}", draw, alt=alt))
-        blocks.append(
-            Plots(
-                "Rows: how and for which network the pictures were made. Columns: who judges them. Left: the target "
-                "is seen. Right: the answer has changed.",
-                panels,
-            )
+        who = listed(f"{letter} is {name}" for name, letter in letters.items())
+        caption = (
+            f"How and for whom pictures were made, and who judges them. {who}. Left: the target is seen. Right: the "
         )
+        blocks.append(Plots(f"{caption}answer has changed.", panels))
         blocks.append(
             Table(
                 "Transfer: the target is seen / the answer has changed.",

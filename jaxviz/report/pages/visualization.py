@@ -9,13 +9,13 @@ from jaxviz.report import _formulas
 from jaxviz.report._blocks import Files, Film, Plots, Section
 from jaxviz.report._plots import curves
 from jaxviz.report._study import Study
-from jaxviz.report._text import listed, number, percent, plural
+from jaxviz.report._text import listed, number, percent, plural, sentence
 from jaxviz.report.measurements.visualization import defaults
 
 _STILLS = 6  # pictures of a sequence
 
 
-def from_noise(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def from_noise(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """Question 8."""
     name = study.networks[0].name
     runs, films = numbers["networks"][name], arrays[name]
@@ -43,7 +43,7 @@ def from_noise(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     )
 
 
-def from_photograph(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def from_photograph(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """Question 10."""
     name = study.networks[0].name
     runs, films = numbers["networks"][name], arrays[name]
@@ -99,7 +99,7 @@ def climb_findings(numbers: dict[str, Any], name: str, rows: list[int]) -> list[
         )
         for other, probability in run["judged_by_others"].items():
             text += f" {other} gives it {percent(probability)}."
-        sentences.append(text)
+        sentences.append(sentence(text))
     return sentences
 
 
@@ -123,21 +123,22 @@ def _climb(
     file: str,
 ) -> list[Any]:
     runs, every = numbers["networks"][name], numbers["settings"]["snapshot_every"]
-    strips, links = [], []
+    strips, links = [], {}
     for row in rows:
         run = runs[row]
         target, score = run["target"]["name"], number(run["scores"][-1], 1)
         text = f"{target} from {run['start']}: {percent(run['target']['probability'])}"
         alt = f"{target} from {run['start']}, by {name}: the picture at every {every}th step; score {score} at the end."
         strips.append(files.strip(f"{file}-{row}-frames", films[row], caption=text, alt=alt))
-        links.append(files.animation(f"{file}-{row}-animation", films[row], seconds=5, alt=alt))
+        links[target] = files.animation(f"{file}-{row}-animation", films[row], seconds=5.0, alt=alt)
         files.picture(f"{file}-{row}", films[row][-1], caption=text, alt=alt)
     steps = [f"step {place * every}" for place in range(films.shape[1])]
-    caption = f"The climb of {name}. As animated files: {listed(links)}."
+    caption = f"The climb of {name}, to play or to step through. As animated files: "
     lines = {f"{runs[row]['target']['name']} from {runs[row]['start']}": runs[row]["scores"] for row in rows}
 
     def draw(axes: Any, palette: Any) -> None:
         curves(axes, palette, np.arange(numbers["settings"]["num_steps"]), lines, labels=("step", "score of the class"))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=min(0, *(min(line) for line in lines.values())))
 
     alt = "Score over the steps: " + listed(
@@ -145,6 +146,6 @@ def _climb(
     )
     columns = max(1, min(3, len(strips)))
     return [
-        Film(caption, strips, steps, columns),
+        Film(caption, strips, steps, columns, links),
         Plots(f"{name}: the score at each step.", [files.plot(f"{file}-scores", draw, alt=alt + ".")]),
     ]

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
 from jaxviz.report._blocks import Files, Film, Section, Table
 from jaxviz.report._study import Study
-from jaxviz.report._text import listed, number, of, percent, plural
+from jaxviz.report._text import listed, number, of, percent, plural, sentence
 from jaxviz.report.pages.visualization import method
 
 
-def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray], files: Files) -> Section:
+def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) -> Section:
     """Question 9."""
     name, grid = study.networks[0].name, numbers["grid"]
     runs, every = numbers["networks"][name], numbers["settings"]["snapshot_every"]
@@ -45,8 +43,8 @@ def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray]
         sheet.append(line)
     still = files.pictures("grid", sheet, caption="The grid after the last step.")
     caption = (
-        f"{grid['class']} by {name}, rows: learning rate η; columns: regularization weight λ. The control sets the "
-        f"number of iterations. The last step of all as one file: {still.sheet}."
+        f"{sentence(grid['class'])} by {name}; rows: learning rate η; columns: regularization weight λ. The control "
+        "sets the number of iterations. "
     )
     columns = ("η", "λ", *(f"score, step {step}" for step in steps), "probability", "roughness", "at the limits")
     return Section(
@@ -59,7 +57,13 @@ def section(study: Study, numbers: dict[str, Any], arrays: dict[str, np.ndarray]
         ],
         finding=grid_findings(numbers, name, study.from_noise[0]),
         blocks=[
-            Film(caption, strips, [f"{plural(step, 'iteration')}" for step in steps], len(grid["l2_weights"])),
+            Film(
+                caption,
+                strips,
+                [f"{plural(step, 'iteration')}" for step in steps],
+                len(grid["l2_weights"]),
+                {"The last step as one picture": still.sheet},
+            ),
             Table("The same in numbers; limits: the share of values that are 0 or 255.", columns, rows),
         ],
         method=[
