@@ -58,6 +58,11 @@ def test_smallest_box(share):
     assert measures.area_share(box, values.shape) == pytest.approx(area / 42)
 
 
+def test_of_equally_small_boxes_the_fullest():
+    assert measures.smallest_box(np.array([[5.0, 4.0], [6.0, 0.0]]), share=0.5, cell=1) == (0, 0, 2, 1)
+    assert measures.smallest_box(np.array([[5.0, 6.0], [4.0, 0.0]]), share=0.5, cell=1) == (0, 0, 1, 2)
+
+
 def test_smallest_box_on_a_grid():
     values = np.zeros((20, 20))
     values[9, 17] = 1

@@ -61,7 +61,7 @@ def section(study: Study, numbers: dict[str, Any], arrays: Any, files: Files) ->
             "Size is the root mean square change in levels of 255. For L∞ the limit ε is that number; for L2 it is "
             f"that number times the square root of the {numbers['values']:,} values, the length that FGSM reaches, so "
             f"all three may go equally far in Euclidean norm. PGD takes {numbers['num_steps']} steps of 2.5 ε / "
-            f"{numbers['num_steps']}. J is the cross-entropy. Pictures are rounded to 8 bits before they are judged. "
+            f"{numbers['num_steps']}. J is the cross-entropy. Pictures are judged with exact numbers. "
             "The dotted line is the naive method of question 5: the share that has arrived with a change of at most "
             "that size."
         ],
