@@ -1,5 +1,6 @@
 """How the command line talks: progress on standard error, a table or JSON on standard output, an exit status."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,12 +9,20 @@ from typing import Any, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 Record = dict[str, Any]
 _T = TypeVar("_T")
+
+_COLUMNS = (
+    SpinnerColumn(),
+    TextColumn("{task.description}", markup=False),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+)
 
 INTERRUPTED = 130  # the exit status of what Ctrl-C ended, typer's own too
 
@@ -39,15 +48,8 @@ class Job(NamedTuple):
 def run(jobs: Sequence[Job], *, at_once: int) -> list[Record]:
     """Does the jobs, so many at once. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
     records: list[Record] = []
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(jobs))
         try:
             for _, alike in itertools.groupby(jobs, key=lambda job: job.compute):
@@ -97,6 +99,41 @@ def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], 
         fail(record["error"])
     if failed:
         raise typer.Exit(INTERRUPTED if any("interrupted" in record for record in failed) else 1)
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A bar for each section of a report: (title, parts done, parts, the last one) -> its bar moves."""
+    console = Console(stderr=True)
+    with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(title: str, done: int, parts: int, last: str) -> None:
+            if title not in tasks:
+                for task in tasks.values():
+                    progress.stop_task(task)
+                tasks[title] = progress.add_task(title, total=parts)
+            progress.update(
+                tasks[title], completed=done, description=f"{title} ({last})" if done < parts and last else title
+            )
+
+        yield show
+
+
+def report_written(record: Record, page: Path, *, as_json: bool) -> None:
+    """Prints where a report is, or all of it, and its errors; the exit status is that of `report`."""
+    about = record["about"]
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        print(page)
+    for error in about["errors"]:
+        fail(error["error"])
+    if about["interrupted"]:
+        fail("interrupted; the page has what is finished")
+        raise typer.Exit(INTERRUPTED)
+    if about["errors"]:
+        raise typer.Exit(1)
 
 
 def fail(message: str) -> None:

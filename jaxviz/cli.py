@@ -154,7 +154,7 @@ def demo(
     from weights_convert.files import replacing
 
     network, output = load(model, weights), _terminal.folder(output)
-    photos = [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
+    photos = _sample_photographs()
     records = _run(
         [
             *_tasks.saliency(network, photos, output),
@@ -199,7 +199,67 @@ def export(
     print(_export.script(output, about))
 
 
+@app.command()
+def report(
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Photographs; two samples without.")
+    ] = None,
+    output: Output = Path("jaxviz-report"),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHTS]",
+            help="A network, with other weights than its default ones after the sign: vgg16, or squeezenet1_1=FILE. "
+            "Repeat to compare networks.",
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class to fool every photograph into; repeat for several. Without, each has three of its own."
+        ),
+    ] = None,
+    visualize: Annotated[
+        list[str] | None, typer.Option(metavar="CLASS", help="Class to visualize from noise; tarantula without.")
+    ] = None,
+    from_photograph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Class to visualize from the first photograph; snail without."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="What a photograph shows, once for each in their order; without, what the network sees."),
+    ] = None,
+    resize: Resize = 256,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """The whole picture as a page: saliency, fooling and class visualization, measured; writes index.html."""
+    from jaxviz import report
+
+    configure()
+    networks = report.load(model or ["squeezenet1_1"])
+    with _terminal.bars() as progress:
+        record = report.write(
+            networks,
+            images or _sample_photographs(),
+            output,
+            classes=[find(text) for text in label or []],
+            targets=[find(text) for text in target or []],
+            from_noise=[find(text) for text in visualize or ["tarantula"]],
+            from_photograph=[find(text) for text in from_photograph or ["snail"]],
+            seed=seed,
+            resize=resize,
+            progress=progress,
+        )
+    _terminal.report_written(record, output / "index.html", as_json=as_json)
+
+
 app.command()(batch)
+
+
+def _sample_photographs() -> list[Path]:
+    return [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
 
 
 def _run(jobs: list[_terminal.Job]) -> list[_terminal.Record]:

@@ -11,10 +11,11 @@ from flax import nnx
 import jaxviz
 import jaxviz.figures
 import jaxviz.models
+import jaxviz.report
 import weights_convert
 from jaxviz.models import SqueezeNet
 
-MODULES = [jaxviz, jaxviz.images, jaxviz.labels, jaxviz.figures, jaxviz.models, weights_convert]
+MODULES = [jaxviz, jaxviz.images, jaxviz.labels, jaxviz.figures, jaxviz.models, jaxviz.report, weights_convert]
 PUBLIC = [
     (module, name)
     for module in MODULES
