@@ -16,5 +16,5 @@ class Chip(NamedTuple):
 # The bandwidths are those of the pages' editions that say 819 and 1640 GB/s; others say 800 and 1600.
 CHIPS = {
     "v5e": Chip(197, 819, 16, 15.75, "https://cloud.google.com/tpu/docs/v5e"),
-    "v6e": Chip(918, 1640, 32, 31.25, "https://cloud.google.com/tpu/docs/v6e"),
+    "v6e": Chip(918, 1640, 32, 31.24, "https://cloud.google.com/tpu/docs/v6e"),
 }

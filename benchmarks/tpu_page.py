@@ -57,8 +57,9 @@ a machine without one, and tells operations and bytes; all figures are of one ch
 - *GFLOP* and *GB moved* are the compiler's counts (`cost_analysis`). It counts a loop's body once, so a row of fooling
   or class visualization is **one step**, with what the call does once before and after it (a test compiles 10 and 20
   steps, and finds the same count). The blur, which comes every tenth step, is counted as if it came in each.
-- *of it HBM*: "moved" has what is read and written in the chip's own memory (VMEM), too. This is the part to and from
-  HBM, read off the compiled program: operands and results that no layout puts into VMEM, as they are padded.
+- *of it HBM*: "moved" has what is read and written in the chip's own memory (VMEM), too, and a copy between the two at
+  its start and at its end. This is the part to and from HBM, read off the compiled program: the operands and results
+  that no layout puts into VMEM, as they are padded, and of an operand that is cut into pieces, the pieces.
 - *peak*: program, arguments, results and temporaries. *largest batch* of one call is computed, not compiled: this
   call's images, and as many more as fit the memory that the compiler leaves to a program ({_USABLE}) at this call's
   bytes per image, without weights and program. In fooling's queue an image takes what it does around a model of one
