@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks speed` and `precision`, and `readme` for the tables that follow from them."""
+"""The command: `python -m benchmarks speed`, `precision` or `tpu`, and `readme` for the tables that follow."""
 
 import argparse
 import signal
@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import page, plot, precision, precision_page, results, speed
+from benchmarks import page, precision_page, results, speed, tpu, tpu_page
+from benchmarks.tpu_program import NoCompilerError
 from benchmarks.workloads import FULL, QUICK
 
 _ROOT = Path(__file__).parents[1]
@@ -16,20 +17,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        The exit status, 1 where a form failed or its results disagree.
+        The exit status, 1 where a form failed or its results disagree, or where there is nothing to compile with.
     """
     options = _parser().parse_args(arguments)
-    file = options.output / "speed.json"
     if options.command == "readme":
-        page.put_between(_ROOT / "README.md", "speed", page.readme_table(results.read(file)))
-        table = precision_page.readme_table(results.read(options.output / "precision.json"))
-        page.put_between(_ROOT / "README.md", "precision", table)
+        tables = {"speed": page.readme_table, "precision": precision_page.readme_table, "tpu": tpu_page.readme_table}
+        for mark, table in tables.items():
+            page.put_between(_ROOT / "README.md", mark, table(results.read(options.output / f"{mark}.json")))
         return 0
-    if options.command == "precision":
-        file = options.output / "precision.json"
-        precision.run(file, options.photographs)
-        precision_page.write(file.with_suffix(".md"), results.read(file))
-        return 0
+    return {"speed": _speed, "precision": _precision, "tpu": _tpu}[options.command](options)
+
+
+def _speed(options: argparse.Namespace) -> int:
+    from benchmarks import plot  # needs matplotlib, which the other commands do without
+
+    file = options.output / "speed.json"
     table = QUICK if options.quick else FULL
     workloads = [
         workload for workload in table if not options.only or any(part in workload.name for part in options.only)
@@ -43,6 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page.write(file.with_suffix(".md"), record)
     plot.write(file.with_suffix(".png"), record)
     return 0 if good else 1
+
+
+def _precision(options: argparse.Namespace) -> int:
+    from benchmarks import precision  # needs scipy
+
+    file = options.output / "precision.json"
+    precision.run(file, options.photographs)
+    precision_page.write(file.with_suffix(".md"), results.read(file))
+    return 0
+
+
+def _tpu(options: argparse.Namespace) -> int:
+    file = options.output / "tpu.json"
+    cases = tpu.cases(options.topology or tpu.TOPOLOGIES, options.only)
+    if not cases:
+        names = "\n  ".join(case.name for case in tpu.cases(options.topology or tpu.TOPOLOGIES, ()))
+        print(f"--only names no program; there are\n  {names}", file=sys.stderr)
+        return 1
+    try:
+        tpu.run(cases, file, keep=bool(options.only or options.topology))
+    except NoCompilerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    tpu_page.write(file.with_suffix(".md"), results.read(file))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,8 +94,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=".npz of X, (n, 224, 224, 3) uint8 RGB, and y, (n,) classes",
     )
-    readme = commands.add_parser("readme", help="rewrite the README's tables from speed.json and precision.json")
-    for command in (run, bits, readme):
+    compile_ = commands.add_parser("tpu", help="compile for TPUs that are not there; writes tpu.json and tpu.md")
+    compile_.add_argument(
+        "--topology",
+        action="append",
+        metavar="CHIP:SHAPE",
+        help=f"the slice to compile for; may be repeated (default: {', '.join(tpu.TOPOLOGIES)})",
+    )
+    compile_.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="SUBSTRING",
+        help="programs with this in their name; may be repeated. The other rows of the JSON stay",
+    )
+    readme = commands.add_parser("readme", help="rewrite the README's tables from the JSON files")
+    for command in (run, bits, compile_, readme):
         command.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", metavar="FOLDER")
     return parser
 

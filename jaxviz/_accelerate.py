@@ -66,10 +66,48 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else values[atom]
 
+    rectified: dict[core.Var, core.Var] = {}  # what a ReLU takes, to what it gives
     for equation in jaxpr.eqns:
-        outputs = _apply(equation, [read(atom) for atom in equation.invars])
+        source: Any = next((atom for atom in equation.invars if isinstance(atom, core.Var)), None)
+        if equation.primitive.name == "reduce_window_max" and source not in rectified.values():
+            values[source] = _written_once(values[source])  # the pooling's gradient takes this one, too
+        inputs = [read(atom) for atom in equation.invars]
+        if source in rectified and _compares(equation, "gt"):
+            inputs[0] = values[rectified[source]]  # where the gradient passes; the ReLU's input is needed no more
+        outputs = _apply(equation, inputs)
+        if _is_relu(equation):
+            outputs, rectified[source] = [_written_once(outputs[0])], equation.outvars[0]
         values.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _written_once(x: Array) -> Array:
+    """The same array, which a TPU's compiler may not make twice.
+
+    Left alone, it writes what the gradient needs again a second time beside what the next layer needs: before and after
+    the ReLU (it turns max(x, 0) > 0 into x > 0), or before and after the bias.
+    """
+    if not _replaceable([jax.typeof(x)]):
+        return x
+    return lax.platform_dependent(x, tpu=lax.optimization_barrier, default=lambda x: x)
+
+
+def _is_relu(equation: Any) -> bool:
+    """Whether this is `jax.nn.relu` behind its custom derivative."""
+    if equation.primitive.name != "custom_jvp_call":
+        return False
+    jaxpr = equation.params["call_jaxpr"].jaxpr
+    while len(jaxpr.eqns) == 1 and jaxpr.eqns[0].primitive.name in ("jit", "pjit"):
+        jaxpr = jaxpr.eqns[0].params["jaxpr"].jaxpr
+    return len(jaxpr.eqns) == 1 and _compares(jaxpr.eqns[0], "max")
+
+
+def _compares(equation: Any, name: str) -> bool:
+    """Whether a primitive takes a variable and the number 0."""
+    if equation.primitive.name != name:
+        return False
+    first, second = equation.invars
+    return isinstance(first, core.Var) and isinstance(second, core.Literal) and bool(second.val == 0)
 
 
 def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
@@ -113,11 +151,8 @@ def _worthwhile(jaxpr: core.Jaxpr) -> bool:
 def _replacement(equation: Any) -> Callable[..., Array] | None:
     """The faster form of an equation's primitive, or None: not sure means the original."""
     name, params = equation.primitive.name, equation.params
-    inputs = [atom.aval for atom in equation.invars]
-    if not all(jnp.issubdtype(aval.dtype, jnp.floating) for aval in inputs):
+    if not _replaceable([atom.aval for atom in equation.invars]):
         return None
-    if any(AxisType.Explicit in aval.sharding.mesh.axis_types for aval in inputs):
-        return None  # the user's own layout over devices, which the replacements know nothing of
     if name == "reduce_window_max" and set(params["base_dilation"]) == set(params["window_dilation"]) == {1}:
         windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
         return functools.partial(max_pool, windows=windows)
@@ -129,6 +164,14 @@ def _replacement(equation: Any) -> Callable[..., Array] | None:
     if name == "concatenate" and any(size > 1 for size in equation.outvars[0].aval.shape[: params["dimension"]]):
         return functools.partial(_concatenate, dimension=params["dimension"])
     return None
+
+
+def _replaceable(inputs: Sequence[Any]) -> bool:
+    """Whether operations on arrays of such types are replaced at all."""
+    if not all(jnp.issubdtype(aval.dtype, jnp.floating) for aval in inputs):
+        return False
+    # Explicit: the user's own layout over devices, which the replacements know nothing of
+    return not any(AxisType.Explicit in aval.sharding.mesh.axis_types for aval in inputs)
 
 
 def _concatenate(*parts: Array, dimension: int) -> Array:

@@ -1,5 +1,7 @@
 """The fast gradient programs against the plain ones, for networks of others and for awkward shapes."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.export
@@ -259,6 +261,39 @@ def test_the_slow_primitives_are_gone_on_a_cpu_and_there_elsewhere():
     assert "reduce_window" in text["tpu"]
     assert "select_and_scatter" not in text["cpu"]
     assert "reduce_window" not in text["cpu"]
+
+
+def relu_then_pool(x):
+    return nnx.max_pool(nnx.relu(x), (2, 2), strides=(2, 2))
+
+
+def test_on_a_tpu_a_gradient_takes_what_the_next_layer_takes():
+    """Left alone, the compiler keeps the input of a ReLU beside its output, and so twice the bytes."""
+
+    def gradient(x):
+        return jax.grad(lambda x: jnp.sin(relu_then_pool(x)).sum())(x)
+
+    x, fast = values(1, 4, 4, 1), jax.jit(jaxviz.accelerate(gradient))
+    text = {name: fast.trace(x).lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda", "tpu")}
+    [kept] = re.findall(r'(%\d+) = "stablehlo.case".*\s+%\d+ = stablehlo.optimization_barrier', text["tpu"])
+    for user in (f"compare GT, {kept},", f'reduce_window"({kept},', f'select_and_scatter"({kept},'):
+        assert f"stablehlo.{user}" in text["tpu"].replace('"stablehlo', "stablehlo")
+    assert "optimization_barrier" not in text["cpu"] + text["cuda"]
+    check(relu_then_pool, x)
+
+
+@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45])
+def test_relu_passes_gradients_as_it_did(x):
+    gradient = jax.grad(lambda x: jnp.sin(jax.nn.relu(x)).sum())
+    x = jnp.full((1, 2), x)
+    np.testing.assert_array_equal(jax.jit(jaxviz.accelerate(gradient))(x), jax.jit(gradient)(x))
+
+
+def test_what_looks_like_a_relu_is_left_alone():
+    def f(x):
+        return jnp.where(x > 0, jax.nn.relu6(x), jnp.maximum(x, -1)) * jnp.where(jax.nn.relu(x) > 1, x, 2.0)
+
+    check(f, normal(3, 4))
 
 
 def test_loops_are_looked_into():
