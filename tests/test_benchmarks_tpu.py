@@ -1,8 +1,8 @@
 """Programs compiled for TPUs that are not there, and the figures read off them. No TPU, no time."""
 
 import importlib.util
-import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page, results, tpu, tpu_page
+from benchmarks import page, precision_page, results, tpu, tpu_page
 from benchmarks.chips import CHIPS
 from benchmarks.tpu_traffic import hbm_bytes
 
@@ -187,17 +187,20 @@ def test_tables(record):
     assert work not in tpu_page.readme_table(record)
 
 
-def test_readme_shows_both_tables(record, tmp_path, monkeypatch):
-    speed = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text())
-    results.write(tmp_path / "speed.json", speed)
+def test_readme_shows_every_table(record, tmp_path, monkeypatch):
+    for name in ("speed", "precision"):
+        shutil.copy(ROOT / "benchmarks" / "results" / f"{name}.json", tmp_path)
     results.write(tmp_path / "tpu.json", record)
     marks = "<!-- speed -->\n<!-- /speed -->\nBetween.\n<!-- tpu -->\nold\n<!-- /tpu -->\nBelow.\n"
+    marks += "<!-- precision -->\n<!-- /precision -->\n"
     (tmp_path / "README.md").write_text(marks)
     monkeypatch.setattr(command, "_ROOT", tmp_path)
     assert command.main(["readme", "--output", str(tmp_path)]) == 0
+    speed, precision = (results.read(tmp_path / f"{name}.json") for name in ("speed", "precision"))
     filled = (
         f"<!-- speed -->\n{page.readme_table(speed)}<!-- /speed -->\nBetween.\n"
         f"<!-- tpu -->\n{tpu_page.readme_table(record)}<!-- /tpu -->\nBelow.\n"
+        f"<!-- precision -->\n{precision_page.readme_table(precision)}<!-- /precision -->\n"
     )
     assert (tmp_path / "README.md").read_text() == filled
 
@@ -207,7 +210,7 @@ def test_the_results_in_the_repository():
     assert tpu_page.measured(record) in (ROOT / "benchmarks" / "results" / "tpu.md").read_text()
     assert not any(row["collectives"] for row in record["rows"])
     readme = (ROOT / "README.md").read_text()
-    assert "<!-- tpu -->" not in readme or f"<!-- tpu -->\n{tpu_page.readme_table(record)}<!-- /tpu -->" in readme
+    assert f"<!-- tpu -->\n{tpu_page.readme_table(record)}<!-- /tpu -->" in readme
 
 
 def test_every_case_has_its_chip_and_a_name_of_its_own():
