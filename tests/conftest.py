@@ -16,6 +16,8 @@ import pytest
 import jaxviz
 from jaxviz import cli
 
+collect_ignore = ["programs"]  # run by tests, in processes of their own
+
 # Devices enough for batches that they do not divide; what is not about them uses the first alone.
 jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
