@@ -86,9 +86,9 @@ def pgd(
         J = -\log \mathrm{softmax}(\tilde y)_{label}
 
     where d is the sign (norm "linf") or the gradient over its Euclidean norm ("l2"), and Π projects to the ball of that
-    norm and radius ε around the image, then clips to `bounds`. Where the gradient is zero, the image stays put. Every
-    image takes every step; `fooling_images` is the method that stops as soon as it can. Composes under `jit` and
-    `vmap`.
+    norm and radius ε around the image, then clips to `bounds`. Where the gradient is zero, the image stays put; it is
+    not taken for zero where the model is so sure of the label that its probability rounds to 1. Every image takes every
+    step; `fooling_images` is the method that stops as soon as it can. Composes under `jit` and `vmap`.
 
     Args:
         model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
