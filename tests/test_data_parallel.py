@@ -27,7 +27,8 @@ def visualize(model, images, targets):
 
 
 def visualize_each(model, images, targets):
-    numbers = jnp.linspace(0.1, 0.5, len(targets))
+    # of NumPy, as a user has them: what JAX makes within the program would be split over the devices itself
+    numbers = np.linspace(0.1, 0.5, len(targets), dtype=np.float32)
     return jaxviz.class_visualizations(
         model, targets, key=jax.random.key(0), init_images=images, num_steps=4, step_size=numbers, l2_weight=numbers,
         blur_every=jnp.arange(1, len(targets) + 1), max_jitter=2,
@@ -35,7 +36,7 @@ def visualize_each(model, images, targets):
 
 
 def attack(model, images, labels):
-    radii = jnp.linspace(0.1, 0.5, len(labels))
+    radii = np.linspace(0.1, 0.5, len(labels), dtype=np.float32)
     return jaxviz.pgd(model, images, labels, epsilon=radii, norm="l2", key=jax.random.key(0), num_steps=3)
 
 
