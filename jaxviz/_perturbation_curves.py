@@ -71,8 +71,8 @@ def deletion_curve(
         >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 2].set(1.0)  # one pixel is blue
         >>> maps = jaxviz.integrated_gradients(model, images, jnp.array([2])).sum(-1)
         >>> curve = jaxviz.deletion_curve(model, images, jnp.array([2]), maps, num_steps=4)
-        >>> curve.probabilities.round(2)
-        Array([[1.  , 0.33, 0.33, 0.33, 0.33]], dtype=float32)
+        >>> [round(float(p), 2) for p in curve.probabilities[0]]
+        [1.0, 0.33, 0.33, 0.33, 0.33]
     """
     return _curve(model, images, labels, maps, num_steps=num_steps, baseline=baseline, insertion=False)
 
@@ -119,8 +119,8 @@ def insertion_curve(
         >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 2].set(1.0)  # one pixel is blue
         >>> maps = jaxviz.integrated_gradients(model, images, jnp.array([2])).sum(-1)
         >>> curve = jaxviz.insertion_curve(model, images, jnp.array([2]), maps, baseline=0, num_steps=4)
-        >>> curve.probabilities.round(2)
-        Array([[0.33, 1.  , 1.  , 1.  , 1.  ]], dtype=float32)
+        >>> [round(float(p), 2) for p in curve.probabilities[0]]
+        [0.33, 1.0, 1.0, 1.0, 1.0]
     """
     return _curve(model, images, labels, maps, num_steps=num_steps, baseline=baseline, insertion=True)
 
