@@ -24,6 +24,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_programs_left() -> Iterator[None]:
+    """Compiled programs go with their module: those of all tests are more mappings than Linux lets a process have."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["JAXVIZ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
