@@ -15,6 +15,7 @@ import pytest
 
 import jaxviz
 from jaxviz import cli
+from jaxviz._command import configure
 
 collect_ignore = ["programs"]  # run by tests, in processes of their own
 
@@ -22,6 +23,9 @@ collect_ignore = ["programs"]  # run by tests, in processes of their own
 jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Before torch is loaded: its threads sleep while they wait, and leave the cores to another process of `pytest -n`.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +37,9 @@ def _no_programs_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of this session alone; as in the command line, it has the compiled programs, too."""
     os.environ["JAXVIZ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    configure()
 
 
 @pytest.fixture(scope="session")
