@@ -24,11 +24,20 @@ PathLike: TypeAlias = str | os.PathLike[str]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+
+def _normalized(pixels: UInt8[np.ndarray, "*n h w 3"]) -> Float[np.ndarray, "*n h w 3"]:
+    *shape, width, _ = pixels.shape
+    mean, std = (np.tile(np.asarray(values, np.float32), width) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    # Row by row: in loops over the 3 channels alone, NumPy takes five times as long.
+    rows = np.divide(pixels.reshape(*shape, width * 3), np.float32(255), dtype=np.float32)
+    rows -= mean
+    rows /= std
+    return rows.reshape(pixels.shape)
+
+
 # The value of each 8-bit level in each channel. A table, so that the same pixel has the same bits wherever it is
 # computed; a compiler is free to turn the division into a product.
-_LEVELS = (
-    np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - np.asarray(IMAGENET_MEAN, np.float32)
-) / np.asarray(IMAGENET_STD, np.float32)
+_LEVELS = _normalized(np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, 2))[:, 0]
 IMAGENET_BOUNDS = (_LEVELS[0], _LEVELS[255])
 
 
@@ -50,8 +59,8 @@ def from_uint8(images: ArrayLike) -> Float[Array, "*n h w 3"]:
     images = images if isinstance(images, np.ndarray) else jnp.asarray(images)
     if images.dtype != jnp.uint8 or images.ndim < 3 or images.shape[-1] != 3:
         raise ValueError(f"`images` must be uint8 of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
-    if isinstance(images, np.ndarray):  # XLA's gather takes four times as long on a CPU
-        return jnp.asarray(_LEVELS[images, np.arange(3)])
+    if isinstance(images, np.ndarray):  # XLA's gather takes many times as long on a CPU
+        return jnp.asarray(_normalized(images))
     channels = lax.broadcasted_iota(jnp.int32, images.shape, images.ndim - 1)
     return jnp.asarray(_LEVELS)[images, channels]
 

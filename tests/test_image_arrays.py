@@ -14,7 +14,7 @@ from PIL import Image
 from jaxviz import images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-LEVELS = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 1, 3))
+LEVELS = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 2, 3))
 
 
 @pytest.mark.parametrize("wrap", [lambda function: function, jax.jit], ids=["plain", "jit"])
