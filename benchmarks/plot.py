@@ -36,14 +36,15 @@ def write(file: Path, record: dict[str, Any]) -> None:
         (batches, "examples", "(b) saliency, SqueezeNet 1.1, 224 x 224 pixels", "images in the batch"),
         (sizes, "size", "(c) saliency, SqueezeNet 1.1, 8 images", "side of the image, pixels"),
     )
-    handles, labels = [], []
+    lines: dict[str, Any] = {}
     for place, (found, *about) in enumerate(panels):
         if len(found) > 1:
             axes = figure.add_subplot(grid[place, 1])
             _costs(axes, found, *about)
-            handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower right", ncols=4, fontsize=9)
+            handles, names = axes.get_legend_handles_labels()
+            lines |= dict(zip(names, handles, strict=True))
+    if lines:
+        figure.legend(lines.values(), lines.keys(), loc="outside lower right", ncols=4, fontsize=9)
     machine = record["machine"]
     figure.suptitle(
         f"{machine['cpu']}, {machine['cores']} cores, float32; jax {machine['versions']['jax']}, "
