@@ -179,9 +179,12 @@ def record() -> dict:
 
 def test_tables(record):
     work = "VGG16 fooling, a step, float32"
-    assert f"| {work} | v6e | 10 | 100 (50) | 77 | 32000/s (HBM) |" in tpu_page.readme_table(record)
+    assert work not in tpu_page.readme_table(record)
     expected = f"| {work} | 64 | 640 | 6.40 | 3.20 | 100 | 2.50 GB | 77 | 32000/s (HBM) | 10667/s | none | 12 s |"
     assert expected in tpu_page.measured(record)
+    record["rows"][0] |= {"dtype": "bfloat16"}
+    work = "VGG16 fooling, a step, bfloat16"
+    assert f"| {work} | v6e | 10 | 100 (50) | 77 | 32000/s (HBM) |" in tpu_page.readme_table(record)
     record["rows"][0] |= {"collectives": ["all-reduce"], "hbm_s": 0.0, "topology": "v6e:4x4"}
     assert "32000/s (operations) | 10667/s | all-reduce |" in tpu_page.measured(record)
     assert work not in tpu_page.readme_table(record)
