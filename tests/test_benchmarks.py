@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import weights_convert
 from weights_convert.tables import TORCHVISION, convert
@@ -88,6 +89,14 @@ def test_page_keeps_what_people_wrote(record, tmp_path):
 def test_plot(record, tmp_path):
     plot.write(tmp_path / "speed.png", record)
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_legend_of_the_plot_names_the_lines_of_both_panels(tmp_path, monkeypatch):
+    named = []
+    monkeypatch.setattr(Figure, "legend", lambda figure, handles, names, **options: named.extend(names))
+    plot.write(tmp_path / "speed.png", results.read(ROOT / "benchmarks" / "results" / "speed.json"))
+    assert {"PyTorch, torch.compile", "jaxviz", "captum, Saliency"} <= set(named)
+    assert len(named) == len(set(named))
 
 
 def test_readme_shows_the_results_in_the_repository():
