@@ -1,6 +1,6 @@
 """Gradient programs made fast where XLA's CPU backend is slow, for any model.
 
-A gradient function is traced to a jaxpr, after autodiff, and the trace evaluated with a few primitives replaced by
+A gradient function is traced to a jaxpr once, after autodiff, and the jaxpr evaluated with a few primitives replaced by
 equal, faster ordinary operations. The replacements are for CPUs alone (`lax.platform_dependent`): on a TPU or a GPU the
 original primitive is the better one and stays. Whatever is not known to be safe to replace stays, too.
 
@@ -9,17 +9,22 @@ This file leans on the internals of jaxprs; nothing else in the package does.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend import core
+from jax.extend import core, source_info_util
 from jax.sharding import AxisType
 
 from jaxviz._max_pool import max_pool, max_pool_gradient, windows_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_Platform = Literal["cpu", "tpu"]
+
+# Most elements of a pooling window on one axis that the replacement takes. It is unrolled over them: at 8 it still wins
+# about twice, at 14 it is even, beyond that XLA's own form is faster, and takes a fraction of the time to compile.
+_MOST_TAPS = 8
 
 
 def accelerate(gradient_function: _F) -> _F:
@@ -53,14 +58,46 @@ def accelerate(gradient_function: _F) -> _F:
             args, kwargs = structure.unflatten(leaves)
             return gradient_function(*args, **kwargs)
 
-        closed, shape = jax.make_jaxpr(flat, return_shape=True)(*leaves)
-        outputs = _evaluate(closed.jaxpr, closed.consts, *leaves)
-        return jax.tree.structure(shape).unflatten(outputs)
+        programs = for_platforms(flat, *leaves)
+        if programs.cpu is programs.default:
+            return programs.default(*leaves)
+        return lax.platform_dependent(*leaves, **programs._asdict())
 
     return accelerated  # pyright: ignore[reportReturnType]
 
 
-def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
+class Programs(NamedTuple):
+    """One function as it is best evaluated on each platform."""
+
+    cpu: Callable[..., Any]
+    tpu: Callable[..., Any]
+    default: Callable[..., Any]
+
+
+def for_platforms(function: Callable[..., Any], *args: Any) -> Programs:
+    """Traces a function once for arguments like these; all three are one where there is nothing to replace."""
+    structure = jax.tree.structure(args)
+
+    def flat(*leaves: Any) -> Any:
+        return function(*structure.unflatten(leaves))
+
+    with jax.disable_jit(False):  # otherwise the loops of the function would be unrolled into the program
+        closed, shape = jax.make_jaxpr(flat, return_shape=True)(*jax.tree.leaves(args))
+    results = jax.tree.structure(shape)
+
+    def program(platform: _Platform | None) -> Callable[..., Any]:
+        def evaluate(*args: Any) -> Any:
+            return results.unflatten(_evaluate(closed.jaxpr, closed.consts, *jax.tree.leaves(args), platform=platform))
+
+        return evaluate
+
+    default = program(None)
+    if not _worthwhile(closed.jaxpr):
+        return Programs(default, default, default)
+    return Programs(program("cpu"), program("tpu"), default)
+
+
+def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any, platform: _Platform | None) -> list[Any]:
     values: dict[core.Var, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
 
     def read(atom: Any) -> Any:
@@ -69,27 +106,32 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]
     rectified: dict[core.Var, core.Var] = {}  # what a ReLU takes, to what it gives
     for equation in jaxpr.eqns:
         source: Any = next((atom for atom in equation.invars if isinstance(atom, core.Var)), None)
-        if equation.primitive.name == "reduce_window_max" and source not in rectified.values():
-            values[source] = _written_once(values[source])  # the pooling's gradient takes this one, too
+        on_tpu = platform == "tpu"
+        if on_tpu and equation.primitive.name == "reduce_window_max" and source not in rectified.values():
+            values[source] = _kept(values[source])  # the pooling's gradient takes this one, too
         inputs = [read(atom) for atom in equation.invars]
-        if source in rectified and _compares(equation, "gt"):
+        if on_tpu and source in rectified and _compares(equation, "gt"):
             inputs[0] = values[rectified[source]]  # where the gradient passes; the ReLU's input is needed no more
-        outputs = _apply(equation, inputs)
-        if _is_relu(equation):
-            outputs, rectified[source] = [_written_once(outputs[0])], equation.outvars[0]
+        # What the model's author has said of this operation: named scopes, metadata, where to compute
+        names = source_info_util.current_name_stack() + equation.source_info.name_stack
+        with (
+            source_info_util.user_context(equation.source_info.traceback, name_stack=names),
+            equation.ctx.manager,
+        ):
+            outputs = _apply(equation, inputs, platform)
+        if on_tpu and _is_relu(equation):
+            outputs, rectified[source] = [_kept(outputs[0])], equation.outvars[0]
         values.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _written_once(x: Array) -> Array:
-    """The same array, which a TPU's compiler may not make twice.
+def _kept(x: Array) -> Array:
+    """The same array, which the TPU's compiler may not compute twice.
 
     Left alone, it writes what the gradient needs again a second time beside what the next layer needs: before and after
     the ReLU (it turns max(x, 0) > 0 into x > 0), or before and after the bias.
     """
-    if not _replaceable([jax.typeof(x)]):
-        return x
-    return lax.platform_dependent(x, tpu=lax.optimization_barrier, default=lambda x: x)
+    return lax.optimization_barrier(x) if _replaceable([jax.typeof(x)]) else x
 
 
 def _is_relu(equation: Any) -> bool:
@@ -110,15 +152,13 @@ def _compares(equation: Any, name: str) -> bool:
     return isinstance(first, core.Var) and isinstance(second, core.Literal) and bool(second.val == 0)
 
 
-def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
+def _apply(equation: Any, inputs: list[Any], platform: _Platform | None) -> list[Any]:
     primitive, params = equation.primitive, equation.params
-    if primitive.name in _WITH_JAXPRS:
-        params = {name: _rewritten(value) for name, value in params.items()}
-    original = functools.partial(primitive.bind, **primitive.get_bind_params(params))
-    if (fast := _replacement(equation)) is None:
-        outputs = original(*inputs)
-    else:
-        outputs = lax.platform_dependent(*inputs, cpu=fast, default=original)
+    if platform == "cpu" and (fast := _replacement(equation)) is not None:
+        return [fast(*inputs)]
+    if platform is not None and primitive.name in _WITH_JAXPRS:
+        params = {name: _rewritten(value, platform) for name, value in params.items()}
+    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
     return list(outputs) if primitive.multiple_results else [outputs]
 
 
@@ -127,15 +167,15 @@ def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
 _WITH_JAXPRS = ("jit", "pjit", "closed_call", "while", "scan", "cond")
 
 
-def _rewritten(value: Any) -> Any:
+def _rewritten(value: Any, platform: _Platform) -> Any:
     """A parameter with the programs in it rewritten."""
     if isinstance(value, core.ClosedJaxpr):
         if not _worthwhile(value.jaxpr):
             return value
-        evaluate = functools.partial(_evaluate, value.jaxpr, value.consts)
+        evaluate = functools.partial(_evaluate, value.jaxpr, value.consts, platform=platform)
         return jax.make_jaxpr(evaluate)(*value.in_avals)
     if isinstance(value, tuple) and value and all(isinstance(item, core.ClosedJaxpr) for item in value):
-        return tuple(_rewritten(item) for item in value)
+        return tuple(_rewritten(item, platform) for item in value)
     return value
 
 
@@ -151,19 +191,23 @@ def _worthwhile(jaxpr: core.Jaxpr) -> bool:
 def _replacement(equation: Any) -> Callable[..., Array] | None:
     """The faster form of an equation's primitive, or None: not sure means the original."""
     name, params = equation.primitive.name, equation.params
+    if name not in ("reduce_window_max", "select_and_scatter_add", "conv_general_dilated", "concatenate"):
+        return None
     if not _replaceable([atom.aval for atom in equation.invars]):
         return None
-    if name == "reduce_window_max" and set(params["base_dilation"]) == set(params["window_dilation"]) == {1}:
-        windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
-        return functools.partial(max_pool, windows=windows)
-    if name == "select_and_scatter_add" and params["select_prim"].name == "ge":
-        windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
-        return functools.partial(max_pool_gradient, windows=windows)
     if name == "conv_general_dilated":
         return _convolution(equation)
-    if name == "concatenate" and any(size > 1 for size in equation.outvars[0].aval.shape[: params["dimension"]]):
-        return functools.partial(_concatenate, dimension=params["dimension"])
-    return None
+    if name == "concatenate":
+        dimension = int(params["dimension"])
+        pieces = any(size > 1 for size in equation.outvars[0].aval.shape[:dimension])
+        return functools.partial(_concatenate, dimension=dimension) if pieces else None
+    if max(params["window_dimensions"]) > _MOST_TAPS:
+        return None
+    windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
+    if name == "select_and_scatter_add":
+        return functools.partial(max_pool_gradient, windows=windows) if params["select_prim"].name == "ge" else None
+    undilated = set(params["base_dilation"]) == set(params["window_dilation"]) == {1}
+    return functools.partial(max_pool, windows=windows) if undilated else None
 
 
 def _replaceable(inputs: Sequence[Any]) -> bool:

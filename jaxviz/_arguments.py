@@ -1,9 +1,11 @@
 """The checks of the methods' arguments, which come out as arrays of one form."""
 
+import contextlib
 import functools
 import math
+import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import jax
 import jax.core
@@ -12,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._model import FlatModel
+from jaxviz._model import FlatModel, num_classes, working_dtype
 
 Labels: TypeAlias = ArrayLike | Sequence[int]
 Bound: TypeAlias = ArrayLike | Sequence[float | int]
@@ -21,7 +23,7 @@ Baseline: TypeAlias = ArrayLike | Sequence[float | int]
 
 
 def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w c"]:
-    images = jnp.asarray(images)
+    images = as_array(images)
     if images.ndim == 3:
         raise ValueError(
             f"`{name}` must have shape (n, h, w, c), got {images.shape}; add a batch axis with `{name}[None]`."
@@ -33,44 +35,31 @@ def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w
             f"`{name}` must be floating point, in the model's input space, got {images.dtype}; "
             f"`jaxviz.images.from_uint8` turns 8-bit RGB into ImageNet-normalized images."
         )
-    return images
+    return images if isinstance(images, jax.Array) else jax.device_put(images)
 
 
 def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeStruct, *, name: str) -> Int[Array, " n"]:
-    """Class indices, one for each image; an unknown class is an error here where its value can be seen, else a NaN."""
+    """Class indices, one for each image; an unknown class is an error here where its value can be seen, else -1."""
     try:
-        labels = jnp.asarray(labels)
-    except TypeError as error:
-        raise ValueError(f"`{name}` must be integers, got {labels!r}; `jaxviz.labels.find` knows names.") from error
+        labels = as_array(labels)
+    except (TypeError, ValueError):  # of rows that are not equally long, say
+        labels = np.asarray(None)
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"`{name}` must be integers, got {labels.dtype}.")
+        hint = "; `jaxviz.labels.find` knows names" if labels.dtype.kind in "OSU" else ""
+        raise ValueError(f"`{name}` must be integers, got {labels.dtype}{hint}.")
     if labels.shape[0] != images.shape[0]:
         raise ValueError(f"`{name}` must be as many as the images, got {labels.shape[0]} for {images.shape[0]} images.")
-    leaves = tuple(map(jax.typeof, model.leaves))
-    num_classes = _num_classes(model.structure, leaves, (1, *images.shape[1:]), images.dtype)
-    if _has_value(labels):
-        for label in labels.tolist():
-            if not 0 <= label < num_classes:
-                raise IndexError(f"`{name}` must be in 0 to {num_classes - 1}, got {label}.")
-    return labels.astype(jnp.int32)
-
-
-@functools.lru_cache
-def _num_classes(
-    structure: Any,
-    leaves: tuple[jax.core.ShapedArray, ...],
-    image_shape: tuple[int, ...],
-    image_dtype: Any,
-) -> int:
-    """Traces the model, once for a shape, and checks what it returns."""
-    model = FlatModel([jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves], structure)
-    scores = jax.eval_shape(FlatModel.__call__, model, jax.ShapeDtypeStruct(image_shape, image_dtype))
-    if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
-        found = getattr(scores, "shape", type(scores).__name__)
-        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
-    return scores.shape[1]
+    count = num_classes(model, images.shape[1:], images.dtype)
+    if not _has_value(labels):
+        # Before it is narrowed: 2**32 + 1 would be class 1.
+        last = min(count - 1, jnp.iinfo(labels.dtype).max)
+        return jnp.where((labels >= 0) & (labels <= last), labels, -1).astype(jnp.int32)
+    for label in jax.device_get(labels).tolist():
+        if not 0 <= label < count:
+            raise IndexError(f"`{name}` must be in 0 to {count - 1}, got {label}.")
+    return on_device(labels, np.int32)
 
 
 def as_bounds(
@@ -79,15 +68,16 @@ def as_bounds(
     """The pixel range as one lower and one upper value for each channel."""
     if bounds is None:
         return None
-    channels = images.shape[-1]
+    channels, dtype = images.shape[-1], working_dtype(images.dtype)
     try:
-        lower, upper = (jnp.broadcast_to(jnp.asarray(bound, images.dtype), (channels,))[None, None] for bound in bounds)
+        both = [as_array(bound) for bound in bounds]
+        lower, upper = (on_device(bound, dtype, (1, 1, channels)) for bound in both)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"`bounds` must be (lower, upper), each a number or one for each of the {channels} channels: {error}"
         ) from error
-    if all(map(_has_value, (lower, upper))) and not (lower < upper).all():
-        raise ValueError(f"`bounds` must have lower < upper, got {lower} and {upper}.")
+    if all(map(_has_value, both)) and not (np.less(*jax.device_get(both))).all():
+        raise ValueError(f"`bounds` must have lower < upper, got {bounds[0]} and {bounds[1]}.")
     return lower, upper
 
 
@@ -95,15 +85,15 @@ def as_baseline(baseline: Baseline, images: Float[Array, "n h w c"]) -> Float[Ar
     """What stands for an image without content, as one image for each image."""
     channels = images.shape[-1:]
     try:
-        values = jnp.asarray(baseline, images.dtype)
+        values = as_array(baseline)
     except (TypeError, ValueError):
-        values = jnp.zeros((0, 0))
-    if values.shape not in ((), channels, images.shape):
+        values = np.zeros((0, 0))
+    if values.shape not in ((), channels, images.shape) or not jnp.issubdtype(values.dtype, jnp.number):
         raise ValueError(
             f"`baseline` must be a number, {channels[0]} numbers (one for each channel) or images of shape "
             f"{images.shape}, got {baseline!r}."
         )
-    return jnp.broadcast_to(values, images.shape)
+    return on_device(values, images.dtype, images.shape)
 
 
 def as_keys(key: Array, count: Any) -> Key[Array, " n"]:
@@ -111,10 +101,15 @@ def as_keys(key: Array, count: Any) -> Key[Array, " n"]:
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
     if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+        return _folded(key, count)
     if key.shape != (count,):
         raise ValueError(f"`key` must be one key or {count}, one for each example, got shape {key.shape}.")
     return key
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _folded(key: Key[Array, ""], count: Any) -> Key[Array, " n"]:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
 
 
 def as_number(
@@ -126,25 +121,54 @@ def as_number(
     high: float | int = math.inf,
     count: Any = None,
 ) -> Array:
-    """A setting as an int32 or float32 scalar, whatever type it came as, so that a new value never compiles again.
+    """A setting as a scalar of one type, whatever type it came as, so that a new value never compiles again.
 
-    With `count`, so many numbers, one for each example, will do, too.
+    The type is int32, or float32 (float64 where x64 is enabled). With `count`, so many numbers, one for each example,
+    will do, too.
     """
     kind = jnp.integer if dtype is int else jnp.number
     try:
-        number = jnp.asarray(value)
-    except TypeError:
-        number = jnp.zeros((0, 0))
+        number = as_array(value)
+    except (TypeError, ValueError):
+        number = np.zeros((0, 0))
     if number.shape not in ((), (count,)) or not jnp.issubdtype(number.dtype, kind):
         several = "" if count is None else f" or {count}, one for each example"
         raise ValueError(f"`{name}` must be one {'integer' if dtype is int else 'number'}{several}, got {value!r}.")
     if _has_value(number):
-        numbers = np.asarray(number)
+        numbers = jax.device_get(number)
         if not ((low <= numbers) & (numbers <= high) & np.isfinite(numbers)).all():
             raise ValueError(f"`{name}` must be finite and in {low} to {high}, got {value}.")
-    return number.astype(jnp.int32 if dtype is int else jnp.float32)
+    return on_device(number, np.int32 if dtype is int else jax.dtypes.canonicalize_dtype(np.float64))
 
 
-def _has_value(array: Array) -> bool:
+def as_size(value: SupportsIndex, *, name: str, low: int = 1, high: int | float = math.inf) -> int:
+    """A number that is part of the program, such as of steps, as a Python integer."""
+    if not isinstance(value, (bool, np.bool_, jax.Array)):
+        with contextlib.suppress(TypeError):
+            number = operator.index(value)
+            if low <= number <= high:
+                return number
+    limits = f"of {low} or more" if high == math.inf else f"in {low} to {high}"
+    raise ValueError(f"`{name}` must be an integer {limits}, got {value!r}.")
+
+
+def as_array(value: Any) -> Any:
+    """Of NumPy where no part of it is on a device yet: what is checked there is moved once, and said to be moved."""
+    on_device = any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
+    return jnp.asarray(value) if on_device else np.asarray(value)
+
+
+def on_device(values: Any, dtype: Any, shape: tuple[Any, ...] | None = None) -> Array:
+    """As a JAX array of that type, broadcast to the shape."""
+    values = values.astype(dtype)
+    values = values if isinstance(values, jax.Array) else jax.device_put(values)
+    if shape is None:
+        return values
+    return jnp.broadcast_to(values.reshape((1,) * (len(shape) - values.ndim) + values.shape), shape)
+
+
+def _has_value(array: Any) -> bool:
     """Whether it can be looked at: neither traced, nor in part on another process's devices."""
+    if not isinstance(array, jax.Array):
+        return True
     return not isinstance(array, jax.core.Tracer) and (array.is_fully_addressable or array.is_fully_replicated)

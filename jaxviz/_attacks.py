@@ -1,6 +1,6 @@
 """Attacks within a ball (Goodfellow et al. 2014, Madry et al. 2017): the most loss at a bounded distance."""
 
-from typing import Any, Literal
+from typing import Literal, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient, class_loss, unit
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number, as_size
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, class_loss, l2_norm, l2_normalize, working_dtype
 
 
 def fgsm(
@@ -74,7 +74,7 @@ def pgd(
     epsilon: ArrayLike,
     norm: Literal["linf", "l2"] = "linf",
     step_size: ArrayLike | None = None,
-    num_steps: int = 10,
+    num_steps: SupportsIndex = 10,
     key: Array | None = None,
     targeted: bool = False,
     bounds: Bounds | None = None,
@@ -134,37 +134,32 @@ def pgd(
     labels = as_labels(labels, model, images, name="labels")
     if norm not in ("linf", "l2"):
         raise ValueError(f'`norm` must be "linf" or "l2", got {norm!r}.')
-    if not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
     if not isinstance(targeted, bool):
         raise ValueError(f"`targeted` must be True or False, got {targeted!r}.")
     count = images.shape[0]
     radii = as_number(epsilon, float, name="epsilon", count=count)
-    if step_size is None:
-        lengths = 2.5 * radii / num_steps
-    else:
-        lengths = as_number(step_size, float, name="step_size", count=count)
+    lengths = None if step_size is None else as_number(step_size, float, name="step_size", count=count)
     return _pgd(
         model,
         images,
         labels,
         jnp.broadcast_to(radii, (count,)),
-        jnp.broadcast_to(lengths, (count,)),
+        None if lengths is None else jnp.broadcast_to(lengths, (count,)),
         None if key is None else as_keys(key, count),
         norm=norm,
-        num_steps=num_steps,
+        num_steps=as_size(num_steps, name="num_steps"),
         targeted=targeted,
         bounds=as_bounds(bounds, images),
     )
 
 
-@batch_program
+@jit_over_examples("norm", "num_steps", "targeted")
 def _pgd(
     model: Model,
     images: Float[Array, "n h w c"],
     labels: Int[Array, " n"],
     radii: Float[Array, " n"],
-    lengths: Float[Array, " n"],
+    lengths: Float[Array, " n"] | None,
     keys: Key[Array, " n"] | None,
     *,
     norm: str,
@@ -172,33 +167,39 @@ def _pgd(
     targeted: bool,
     bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
 ) -> Float[Array, "n h w c"]:
+    dtype = images.dtype
+
     def attack(
         image: Float[Array, "h w c"],
         label: Int[Array, ""],
         radius: Float[Array, ""],
-        length: Float[Array, ""],
+        length: Float[Array, ""] | None,
         key: Key[Array, ""] | None,
     ) -> Float[Array, "h w c"]:
-        radius, length = radius.astype(image.dtype), length.astype(image.dtype)
+        image = image.astype(working_dtype(dtype))
+        radius = radius.astype(image.dtype)
+        length = 2.5 * radius / num_steps if length is None else length.astype(image.dtype)
 
         def project(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
             if norm == "linf":
                 x = jnp.clip(x, image - radius, image + radius)
             else:
                 change = x - image
-                distance = jnp.sqrt(jnp.square(change).sum())
-                x = image + change * jnp.where(distance > radius, radius / distance, 1)
+                distance = l2_norm(change)
+                outside = distance > radius
+                x = image + change * jnp.where(outside, radius / jnp.where(outside, distance, 1), 1)
             return x if bounds is None else jnp.clip(x, *bounds)
 
-        def step(x: Float[Array, "h w c"], _: Any) -> tuple[Float[Array, "h w c"], None]:
-            _, _, gradient = class_gradient(model, x, label, of=class_loss)
-            direction = jnp.sign(gradient) if norm == "linf" else unit(gradient)
-            return project(x + length * (-direction if targeted else direction)), None
+        def step(_: Int[Array, ""], x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+            _, _, gradient = class_gradient(model, x.astype(dtype), label, objective=class_loss)
+            gradient = gradient.astype(x.dtype)
+            direction = jnp.sign(gradient) if norm == "linf" else l2_normalize(gradient)
+            return project(x + length * (-direction if targeted else direction))
 
         start = image if key is None else image + radius * _in_unit_ball(key, image, norm)
-        return lax.scan(step, project(start), None, length=num_steps)[0]
+        return lax.fori_loop(0, num_steps, step, project(start)).astype(dtype)
 
-    return for_each(attack, images, labels, radii, lengths, keys)
+    return map_examples(attack, images, labels, radii, lengths, keys)
 
 
 def _in_unit_ball(key: Key[Array, ""], image: Float[Array, "h w c"], norm: str) -> Float[Array, "h w c"]:
@@ -206,5 +207,5 @@ def _in_unit_ball(key: Key[Array, ""], image: Float[Array, "h w c"], norm: str) 
     if norm == "linf":
         return jax.random.uniform(key, image.shape, image.dtype, -1, 1)
     direction_key, distance_key = jax.random.split(key)
-    direction = unit(jax.random.normal(direction_key, image.shape, image.dtype))
+    direction = l2_normalize(jax.random.normal(direction_key, image.shape, image.dtype))
     return direction * jax.random.uniform(distance_key, (), image.dtype) ** (1 / image.size)

@@ -1,6 +1,8 @@
-"""How a batch of independent examples is worked through: `for_each` for equal work, `in_lanes` for unequal.
+"""How a batch of independent examples is worked through: `map_examples` for equal work, `map_in_lanes` for unequal.
 
-Both take functions of one example, so that per-example norms, keys and stops come out right by themselves.
+Both take functions of one example, so that per-example norms, keys and stops come out right by themselves. The function
+is traced once, and evaluated as suits the platform that the program is lowered for: on a CPU a few examples at a time,
+with the slow operations replaced (`jaxviz._accelerate`), elsewhere all examples, or many, at once.
 """
 
 import math
@@ -11,6 +13,8 @@ import jax
 import jax.core
 import jax.numpy as jnp
 from jax import Array, lax
+
+from jaxviz._accelerate import for_platforms
 
 _T = TypeVar("_T")
 
@@ -23,35 +27,28 @@ _CPU_VALUES = 200_000
 _GPU_LANES, _TPU_LANES = 64, 128
 
 
-def for_each(function: Callable[..., _T], *examples: Any) -> _T:
+def map_examples(function: Callable[..., _T], *examples: Any) -> _T:
     """`jax.vmap(function)(*examples)`, on a CPU in pieces that fit its caches."""
     count, at_once = _size(examples), _at_once(examples)
-    everything = jax.vmap(function)
-    if isinstance(count, int):
-        if count <= at_once:
-            return everything(*examples)
-    else:  # a symbol, which `lax.map` cannot divide
-        at_once = 1
+    programs = for_platforms(function, *_first(examples))
+    if not isinstance(count, int):
+        at_once = 1  # a symbol, which `lax.map` cannot divide
 
-    def in_pieces(*examples: Any) -> _T:
-        return lax.map(lambda example: function(*example), examples, batch_size=at_once if at_once > 1 else None)
+    def on_cpu(*examples: Any) -> _T:
+        if isinstance(count, int) and count <= at_once:
+            return jax.vmap(programs.cpu)(*examples)
+        return lax.map(lambda example: programs.cpu(*example), examples, batch_size=at_once if at_once > 1 else None)
 
-    return lax.platform_dependent(*examples, cpu=in_pieces, default=everything)
-
-
-def default_lanes(*examples: Any, platform: str) -> int:
-    """Examples that are best in flight together on a device."""
-    if platform == "cpu":
-        return _at_once(examples)
-    return _TPU_LANES if platform == "tpu" else _GPU_LANES
+    tpu, default = jax.vmap(programs.tpu), jax.vmap(programs.default)
+    return lax.platform_dependent(*examples, cpu=on_cpu, tpu=tpu, default=default)
 
 
-def in_lanes(
+def map_in_lanes(
     start: Callable[..., Any],
     advance: Callable[..., Any],
     result: Callable[[Any], _T],
     *examples: Any,
-    lanes: int,
+    lanes: int | None,
 ) -> _T:
     """Works through a queue of examples of unequal length, `lanes` at a time, in one compiled loop.
 
@@ -63,8 +60,29 @@ def in_lanes(
         advance: (state, example) -> state, one step.
         result: state -> what is kept of it.
         examples: pytrees of arrays of leading axis n.
-        lanes: examples in flight.
+        lanes: examples in flight; as many as suit the platform for None.
     """
+    first = _first(examples)
+    programs = for_platforms(advance, start(*first), *first)
+
+    def queue(advance: Callable[..., Any], suited: int) -> Callable[..., _T]:
+        return lambda *examples: _queue(start, advance, result, *examples, lanes=lanes or suited)
+
+    return lax.platform_dependent(
+        *examples,
+        cpu=queue(programs.cpu, _at_once(examples)),
+        tpu=queue(programs.tpu, _TPU_LANES),
+        default=queue(programs.default, _GPU_LANES),
+    )
+
+
+def _queue(
+    start: Callable[..., Any],
+    advance: Callable[..., Any],
+    result: Callable[[Any], _T],
+    *examples: Any,
+    lanes: int,
+) -> _T:
     count = _size(examples)
     lanes = jax.core.min_dim(lanes, count)  # `min`, of a symbolic size too
 
@@ -85,14 +103,18 @@ def in_lanes(
         )
         return state, index, waiting + done.sum(), results
 
-    index = jnp.arange(lanes)
+    # Zeros like an example: inside `jax.shard_map` the loop's carry then varies over the devices as the examples do.
+    zero = jnp.zeros_like(jax.tree.leaves(examples)[0], shape=(), dtype=int)
+    index = zero + jnp.arange(lanes)
     state = jax.vmap(start)(*at(index))
-    results = jax.tree.map(
-        lambda leaf: jnp.zeros((count, *leaf.shape[1:]), leaf.dtype), jax.eval_shape(jax.vmap(result), state)
-    )
-    carry = (state, index, jnp.array(lanes), results)
+    results = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=(count, *leaf.shape[1:])), jax.vmap(result)(state))
+    carry = (state, index, zero + lanes, results)
     *_, results = lax.while_loop(lambda carry: (carry[1] < count).any(), step, carry)
     return results
+
+
+def _first(examples: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], examples)
 
 
 def _size(examples: Any) -> Any:

@@ -1,6 +1,7 @@
 """Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): the image that a network makes of a class."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number, as_size
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, class_score, l2_norm, working_dtype
 from jaxviz.images import blur, shift
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def class_visualizations(
     *,
     key: Array,
     init_images: ArrayLike | None = None,
-    image_shape: tuple[int, int, int] = (224, 224, 3),
-    num_steps: int = 200,
+    image_shape: Sequence[SupportsIndex] = (224, 224, 3),
+    num_steps: SupportsIndex = 200,
     step_size: ArrayLike = 5.0,
     l2_weight: ArrayLike = 1e-3,
     max_jitter: ArrayLike = 16,
@@ -48,7 +49,7 @@ def class_visualizations(
     blur_sigma: ArrayLike = 0.5,
     bounds: Bounds | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
-    snapshot_every: int | None = None,
+    snapshot_every: SupportsIndex | None = None,
 ) -> ClassVisualization:
     r"""Climbs the score of a class from noise, or from a given image, with regularization.
 
@@ -104,14 +105,17 @@ def class_visualizations(
     if init_images is not None:
         init_images = images = as_images(init_images, name="init_images")
     else:
-        if len(image_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in image_shape):
+        try:
+            shape = [as_size(size, name="image_shape") for size in image_shape]
+        except ValueError:
+            shape = []
+        if len(shape) != 3:
             raise ValueError(f"`image_shape` must be (h, w, c), three sizes of 1 or more, got {image_shape}.")
-        images = jax.ShapeDtypeStruct((*np.shape(targets)[:1], *image_shape), jnp.float32)
+        images = jax.ShapeDtypeStruct((*np.shape(targets)[:1], *shape), jnp.float32)
     targets = as_labels(targets, model, images, name="targets")
-    if not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
-    if snapshot_every is not None and not (isinstance(snapshot_every, int) and 1 <= snapshot_every <= num_steps):
-        raise ValueError(f"`snapshot_every` must be an integer in 1 to {num_steps}, got {snapshot_every!r}.")
+    num_steps = as_size(num_steps, name="num_steps")
+    if snapshot_every is not None:
+        snapshot_every = as_size(snapshot_every, name="snapshot_every", high=num_steps)
     count, side = targets.shape[0], min(images.shape[1:3])
     numbers = {
         "step_size": as_number(step_size, float, name="step_size", count=count),
@@ -135,7 +139,7 @@ def class_visualizations(
     )
 
 
-@batch_program
+@jit_over_examples("image_shape", "num_steps", "optimizer", "snapshot_every")
 def _class_visualizations(
     model: Model,
     targets: Int[Array, " n"],
@@ -150,50 +154,48 @@ def _class_visualizations(
     optimizer: Any,
     snapshot_every: int | None,
 ) -> ClassVisualization:
+    dtype = jnp.float32 if init_images is None else init_images.dtype
+
     def visualize(
-        x: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
+        image: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
     ) -> ClassVisualization:
+        x = image.astype(working_dtype(dtype))
         # A number for all stays one: `lax.cond` on one for each would blur in every step where examples are mapped.
         numbers = shared | own
         step_size, l2_weight = numbers["step_size"].astype(x.dtype), numbers["l2_weight"].astype(x.dtype)
 
-        def step(carry: tuple[Array, Any], t: Int[Array, ""]) -> tuple[tuple[Array, Any], Float[Array, ""]]:
-            x, memory = carry
-            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, numbers["max_jitter"] + 1)
+        def step(t: Int[Array, ""], carry: tuple[Array, Any, Array, Any]) -> tuple[Array, Any, Array, Any]:
+            x, optimizer_state, scores, snapshots = carry
+            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, numbers["max_jitter"] + 1, jnp.int32)
             x = shift(x, offset)
-            score, _, gradient = class_gradient(model, x, target)
-            norm = jnp.sqrt(jnp.square(x).sum())
-            gradient = gradient - l2_weight * x / jnp.where(norm == 0, 1, norm)
+            score, _, gradient = class_gradient(model, x.astype(dtype), target)
+            norm = l2_norm(x)
+            gradient = gradient.astype(x.dtype) - l2_weight * x / jnp.where(norm == 0, 1, norm)
             if optimizer is None:
                 update = step_size * gradient
             else:
-                update, memory = optimizer.update(-gradient, memory, x)
+                update, optimizer_state = optimizer.update(-gradient, optimizer_state, x)
             x = shift(x + update, -offset)
             if bounds is not None:
                 x = jnp.clip(x, *bounds)
             blurs = t % numbers["blur_every"] == 0
             x = lax.cond(blurs, lambda x: blur(x, numbers["blur_sigma"]), lambda x: x, x)
-            return (x, memory), score
+            if snapshot_every is not None:
+                row = jnp.where((t + 1) % snapshot_every == 0, t // snapshot_every, len(snapshots))
+                snapshots = snapshots.at[row].set(x.astype(dtype), mode="drop")
+            return x, optimizer_state, scores.at[t].set(score), snapshots
 
-        def run(carry: tuple[Array, Any], times: Int[Array, " t"]):
-            return lax.scan(step, carry, times)
-
-        carry = (x, None if optimizer is None else optimizer.init(x))
-        times = jnp.arange(num_steps, dtype=jnp.int32)
-        if snapshot_every is None:
-            (x, _), scores = run(carry, times)
-            return ClassVisualization(x, scores, None)
-
-        def leg(carry: tuple[Array, Any], times: Int[Array, " t"]):
-            carry, scores = run(carry, times)
-            return carry, (scores, carry[0])
-
-        whole = num_steps // snapshot_every * snapshot_every
-        carry, (scores, snapshots) = lax.scan(leg, carry, times[:whole].reshape(-1, snapshot_every))
-        (x, _), rest = run(carry, times[whole:])
-        return ClassVisualization(x, jnp.concatenate([scores.reshape(whole), rest]), snapshots)
+        score_dtype = jax.eval_shape(class_score, model, image, target)[0].dtype
+        # Zeros like x: inside `jax.shard_map` they vary over the devices as x does.
+        scores = jnp.zeros_like(x, shape=num_steps, dtype=score_dtype)
+        snapshots = None
+        if snapshot_every is not None:
+            snapshots = jnp.zeros_like(x, shape=(num_steps // snapshot_every, *x.shape), dtype=dtype)
+        carry = (x, None if optimizer is None else optimizer.init(x), scores, snapshots)
+        x, _, scores, snapshots = lax.fori_loop(0, num_steps, step, carry)
+        return ClassVisualization(x.astype(dtype), scores, snapshots)
 
     noise_keys, jitter_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     if init_images is None:
-        init_images = jax.vmap(lambda key: jax.random.normal(key, image_shape))(noise_keys)
-    return for_each(visualize, init_images, targets, jitter_keys, own)
+        init_images = jax.vmap(lambda key: jax.random.normal(key, image_shape, dtype))(noise_keys)
+    return map_examples(visualize, init_images, targets, jitter_keys, own)

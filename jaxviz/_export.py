@@ -16,11 +16,9 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxviz import images as image_space
 from jaxviz import weights as sources
-from jaxviz._batching import default_lanes
 from jaxviz._class_visualization import class_visualizations
 from jaxviz._fooling import fooling_images
 from jaxviz._saliency import saliency_maps
@@ -56,13 +54,7 @@ def _fool(n: Any, size: int, *, lanes: int | None = None, levels: bool = True) -
     images = _images(n, size)
 
     def program(model: Any, *inputs: Any, bounds: Any, **settings: Any) -> dict[str, Any]:
-        def with_lanes(lanes: int) -> dict[str, Any]:
-            return fooling_images(model, *inputs, bounds=tuple(bounds), lanes=lanes, **settings)._asdict()
-
-        if lanes is not None:
-            return with_lanes(lanes)
-        few, many = (default_lanes(images, platform=platform) for platform in ("cpu", "tpu"))
-        return lax.platform_dependent(cpu=lambda: with_lanes(few), default=lambda: with_lanes(many))
+        return fooling_images(model, *inputs, bounds=tuple(bounds), lanes=lanes, **settings)._asdict()
 
     settings = _defaults(fooling_images, "step_size", "max_steps") | {"confidence": np.zeros((), np.float32)}
     if levels:

@@ -1,6 +1,6 @@
 """Fooling images (Szegedy et al. 2014): the least steps that turn an image into another class."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_labels, as_number
-from jaxviz._batching import default_lanes, in_lanes
-from jaxviz._data_parallel import batch_program, platform
-from jaxviz._model import Model, as_model, class_gradient, unit
+from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_labels, as_number, as_size
+from jaxviz._batching import map_in_lanes
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, l2_normalize, working_dtype
 
 if TYPE_CHECKING:
     import optax
@@ -44,7 +44,7 @@ def fooling_images(
     bounds: Bounds | None = None,
     levels: ArrayLike | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
-    lanes: int | None = None,
+    lanes: SupportsIndex | None = None,
 ) -> FoolingResult:
     r"""Climbs the target's score from each image until the model predicts the target.
 
@@ -95,8 +95,6 @@ def fooling_images(
     targets = as_labels(targets, model, images, name="targets")
     if levels is not None and bounds is None:
         raise ValueError("`levels` needs `bounds`, the values of the lowest and the highest level.")
-    if lanes is not None and not (isinstance(lanes, int) and lanes >= 1):
-        raise ValueError(f"`lanes` must be an integer of 1 or more, got {lanes!r}.")
     return _fooling_images(
         model,
         images,
@@ -107,7 +105,7 @@ def fooling_images(
         bounds=as_bounds(bounds, images),
         levels=None if levels is None else as_number(levels, int, name="levels", low=2),
         optimizer=optimizer,
-        lanes=default_lanes(images, platform=platform()) if lanes is None else lanes,
+        lanes=None if lanes is None else as_size(lanes, name="lanes"),
     )
 
 
@@ -115,14 +113,14 @@ class _State(NamedTuple):
     """One image on its way: `x` is unrounded, `done` ends its loop."""
 
     x: Float[Array, "h w c"]
-    optimizer: Any
+    optimizer_state: Any
     steps: Int[Array, ""]
     done: Bool[Array, ""]
     fooled: Bool[Array, ""]
     stalled: Bool[Array, ""]
 
 
-@batch_program
+@jit_over_examples("optimizer", "lanes")
 def _fooling_images(
     model: Model,
     images: Float[Array, "n h w c"],
@@ -134,38 +132,44 @@ def _fooling_images(
     bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
     levels: Int[Array, ""] | None,
     optimizer: Any,
-    lanes: int,
+    lanes: int | None,
 ) -> FoolingResult:
+    dtype = images.dtype
+
     def clipped(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         return x if bounds is None else jnp.clip(x, *bounds)
 
-    def shown(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-        if bounds is None or levels is None:
-            return x
-        lower, upper = bounds
-        spacing = (upper - lower) / (levels - 1).astype(upper.dtype)
-        return lower + spacing * jnp.round((x - lower) / spacing)
+    def quantized(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        if bounds is not None and levels is not None:
+            lower, upper = bounds
+            spacing = (upper - lower) / (levels - 1).astype(upper.dtype)
+            x = lower + spacing * jnp.round((x - lower) / spacing)
+        return x.astype(dtype)
 
     def start(image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
-        no, x = jnp.array(False), clipped(image)
-        return _State(x, None if optimizer is None else optimizer.init(x), jnp.array(0, jnp.int32), no, no, no)
+        x = clipped(image.astype(working_dtype(dtype)))
+        # Zeros like x: inside `jax.shard_map` they vary over the devices as x does.
+        no = jnp.zeros_like(x, shape=(), dtype=bool)
+        optimizer_state = None if optimizer is None else optimizer.init(x)
+        return _State(x, optimizer_state, jnp.zeros_like(x, shape=(), dtype=jnp.int32), no, no, no)
 
     def advance(state: _State, image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
-        score, scores, gradient = class_gradient(model, shown(state.x), target)
+        score, scores, gradient = class_gradient(model, quantized(state.x), target)
         unknown = jnp.isnan(score)
         fooled = (lax.argmax(scores, 0, jnp.int32) == target) & ~unknown
         if confidence is not None:
-            fooled &= jax.nn.softmax(scores)[target] >= confidence
+            fooled &= jax.nn.softmax(scores)[target] >= confidence.astype(scores.dtype)
         stalled = ~fooled & (gradient == 0).all()
         done = fooled | stalled | unknown | (state.steps >= max_steps)
+        gradient = gradient.astype(state.x.dtype)
         if optimizer is None:
-            update, memory = step_size.astype(gradient.dtype) * unit(gradient), None
+            update, optimizer_state = step_size.astype(gradient.dtype) * l2_normalize(gradient), None
         else:
-            update, memory = optimizer.update(-gradient, state.optimizer, state.x)
+            update, optimizer_state = optimizer.update(-gradient, state.optimizer_state, state.x)
         x = jnp.where(done, jnp.where(unknown, jnp.nan, state.x), clipped(state.x + update))
-        return _State(x, memory, jnp.where(done, state.steps, state.steps + 1), done, fooled, stalled)
+        return _State(x, optimizer_state, jnp.where(done, state.steps, state.steps + 1), done, fooled, stalled)
 
     def result(state: _State) -> FoolingResult:
-        return FoolingResult(shown(state.x), state.steps, state.fooled, state.stalled)
+        return FoolingResult(quantized(state.x), state.steps, state.fooled, state.stalled)
 
-    return in_lanes(start, advance, result, images, targets, lanes=lanes)
+    return map_in_lanes(start, advance, result, images, targets, lanes=lanes)

@@ -1,15 +1,17 @@
 """Integrated gradients (Sundararajan et al. 2017): shares of the score that add up to the whole."""
 
+from typing import SupportsIndex
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxviz._arguments import Baseline, Labels, as_baseline, as_images, as_labels
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient
+from jaxviz._arguments import Baseline, Labels, as_baseline, as_images, as_labels, as_size
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, working_dtype
 
 
 def integrated_gradients(
@@ -18,7 +20,7 @@ def integrated_gradients(
     labels: Labels,
     *,
     baseline: Baseline = 0.0,
-    num_steps: int = 50,
+    num_steps: SupportsIndex = 50,
 ) -> Float[Array, "n h w c"]:
     r"""How much each value of an image adds to the label's score, compared with a baseline x'.
 
@@ -60,12 +62,11 @@ def integrated_gradients(
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
-    if not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
+    num_steps = as_size(num_steps, name="num_steps")
     return _integrated_gradients(model, images, labels, as_baseline(baseline, images), num_steps=num_steps)
 
 
-@batch_program
+@jit_over_examples("num_steps")
 def _integrated_gradients(
     model: Model,
     images: Float[Array, "n h w c"],
@@ -74,20 +75,23 @@ def _integrated_gradients(
     *,
     num_steps: int,
 ) -> Float[Array, "n h w c"]:
-    points, weights = (jnp.asarray(values / 2, images.dtype) for values in np.polynomial.legendre.leggauss(num_steps))
+    dtype = images.dtype
+    total_dtype = working_dtype(dtype)
+    points, weights = (jnp.asarray(values / 2, total_dtype) for values in np.polynomial.legendre.leggauss(num_steps))
     points = points + 0.5  # from -1 to 1, to 0 to 1
 
     def attribution(
         image: Float[Array, "h w c"], label: Int[Array, ""], baseline: Float[Array, "h w c"]
     ) -> Float[Array, "h w c"]:
-        change = image - baseline
+        start = baseline.astype(total_dtype)
+        change = image.astype(total_dtype) - start
 
         def add(total: Float[Array, "h w c"], node: tuple[Array, Array]) -> tuple[Float[Array, "h w c"], None]:
             point, weight = node
-            _, _, gradient = class_gradient(model, baseline + point * change, label)
-            return total + weight * gradient, None
+            _, _, gradient = class_gradient(model, (start + point * change).astype(dtype), label)
+            return total + weight * gradient.astype(total_dtype), None
 
-        total, _ = lax.scan(add, jnp.zeros_like(image), (points, weights))
-        return change * total
+        total, _ = lax.scan(add, jnp.zeros_like(change), (points, weights))
+        return (change * total).astype(dtype)
 
-    return for_each(attribution, images, labels, baselines)
+    return map_examples(attribution, images, labels, baselines)

@@ -1,4 +1,4 @@
-"""What a model is, and the score or loss that the methods climb.
+"""What a model is, and the score or loss that the methods differentiate.
 
 A *model* is any JAX pytree that can be called: `model(images (n, h, w, c)) -> raw scores (n, k)`. The methods look at
 one image at a time (`class_gradient`) and are mapped over the batch, so no image's result depends on its neighbours.
@@ -6,16 +6,15 @@ one image at a time (`class_gradient`) and are mapped over the batch, so no imag
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import jax
 import jax.core
 import jax.numpy as jnp
 from jax import lax
-from jax.tree_util import Partial
+from jax.tree_util import Partial, keystr, tree_leaves_with_path
 from jaxtyping import Array, Float, Int
-
-from jaxviz._accelerate import accelerate
 
 Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
 
@@ -23,8 +22,12 @@ Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
 def class_score(
     model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
-    """The score of one class (the predicted one for None), NaN where there is no such class, and all scores."""
+    """The score of one class (the predicted one for None), NaN where there is no such class, and all scores.
+
+    All are NaN where a value of the image is: XLA's CPU backend may lose it on the way through the model.
+    """
     scores = model(image[None])[0]
+    scores = jnp.where(jnp.isnan(image).any(), jnp.nan, scores)
     if label is None:
         label = lax.argmax(scores, 0, jnp.int32)
     known = (label >= 0) & (label < scores.shape[0])
@@ -45,23 +48,47 @@ def class_loss(
 
 
 def class_gradient(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None, *, of: Callable[..., Any] = class_score
+    model: Model,
+    image: Float[Array, "h w c"],
+    label: Int[Array, ""] | None,
+    *,
+    objective: Callable[..., Any] = class_score,
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
-    """`class_score` or `class_loss` and its gradient with respect to the image, from one evaluation.
+    """The objective and its gradient with respect to the image, from one evaluation; and all scores.
 
     A NaN value has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
     """
-    gradient_function = accelerate(jax.value_and_grad(of, argnums=1, has_aux=True))
+    gradient_function = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (value, scores), gradient = gradient_function(model, image, label)
     return value, scores, jnp.where(jnp.isnan(value), jnp.nan, gradient)
 
 
-def unit(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+def largest_magnitude(gradient: Float[Array, "h w c"]) -> Float[Array, "h w"]:
+    """The largest absolute value over the channels, NaN where one of them is NaN.
+
+    Said by hand, since XLA's CPU backend loses NaN in the maximum over the last axis of a large array: of 64 x 64 x 3
+    values of NaN it is -inf (jaxlib 0.10.2).
+    """
+    return jnp.where(jnp.isnan(gradient).any(-1), jnp.nan, jnp.abs(gradient).max(-1))
+
+
+def l2_norm(x: Float[Array, "..."]) -> Float[Array, ""]:
+    """The Euclidean norm of all values, with derivative 0 where it is 0."""
+    squares = jnp.square(x).sum()
+    return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))
+
+
+def l2_normalize(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
     """The gradient over its norm, 0 where it is 0; scaled first, since the squares of a small one would vanish."""
-    largest = jnp.abs(gradient).max()
+    largest = lax.stop_gradient(jnp.abs(gradient).max())  # a factor that falls out again
     scaled = gradient / jnp.where(largest == 0, 1, largest)
-    norm = jnp.sqrt(jnp.square(scaled).sum())
+    norm = l2_norm(scaled)
     return scaled / jnp.where(norm == 0, 1, norm)
+
+
+def working_dtype(dtype: Any) -> Any:
+    """In what small steps and many samples add up: float32 at least, whatever the type of the images."""
+    return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
 
 
 @jax.tree_util.register_dataclass
@@ -73,7 +100,36 @@ class FlatModel:
     structure: Any = field(metadata={"static": True})  # a PyTreeDef
 
     def __call__(self, images: Float[Array, "n h w c"]) -> Any:
-        return self.structure.unflatten(self.leaves)(images)
+        return _scores(self, images)
+
+
+# Under `jit` for its cache alone: a model is traced once for a shape of images, whatever looks at it. Inline, so that
+# autodiff and `accelerate` see one flat program.
+@partial(jax.jit, inline=True)
+def _scores(model: FlatModel, images: Float[Array, "n h w c"]) -> Any:
+    module = model.structure.unflatten(model.leaves)
+    before = tree_leaves_with_path(module)
+    scores = module(images)
+    after = dict(tree_leaves_with_path(module))
+    for path, leaf in before:
+        if after.get(path) is not leaf:
+            raise ValueError(
+                f"`model` changes its own state at {keystr(path)} when it is called, so it is in training form, where "
+                f"the scores of an image depend on the other images or on chance; call `model.eval()` first."
+            )
+    return scores
+
+
+def num_classes(model: FlatModel, image_shape: tuple[int, ...], dtype: Any) -> int:
+    """The number of scores that the model gives an image, with a check of what it returns."""
+    leaves = [
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in map(jax.typeof, model.leaves)
+    ]
+    scores = jax.eval_shape(_scores, FlatModel(leaves, model.structure), jax.ShapeDtypeStruct((1, *image_shape), dtype))
+    if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
+        found = getattr(scores, "shape", type(scores).__name__)
+        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
+    return scores.shape[1]
 
 
 def as_model(model: Any) -> FlatModel:
@@ -84,9 +140,9 @@ def as_model(model: Any) -> FlatModel:
     if jax.tree_util.treedef_is_leaf(structure):
         leaves, structure = jax.tree.flatten(Partial(model))
     if not all(map(_is_number, leaves)):
-        path, leaf = next(found for found in jax.tree_util.tree_leaves_with_path(model) if not _is_number(found[1]))
+        path, leaf = next(found for found in tree_leaves_with_path(model) if not _is_number(found[1]))
         raise ValueError(
-            f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {jax.tree_util.keystr(path)}; "
+            f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {keystr(path)}; "
             f"split the arrays off and wrap the rest with `jax.tree_util.Partial`, as the README shows for Equinox."
         )
     return FlatModel(leaves, structure)

@@ -1,6 +1,6 @@
 """Deletion and insertion (Petsiuk et al. 2018): does the class depend on the pixels that a map calls important?"""
 
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
-from jaxviz._accelerate import accelerate
-from jaxviz._arguments import Baseline, Labels, as_baseline, as_images, as_labels
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
+from jaxviz._arguments import Baseline, Labels, as_array, as_baseline, as_images, as_labels, as_size, on_device
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
 from jaxviz._model import Model, as_model, class_score
 
 
@@ -36,7 +35,7 @@ def deletion_curve(
     labels: Labels,
     maps: ArrayLike,
     *,
-    num_steps: int = 50,
+    num_steps: SupportsIndex = 50,
     baseline: Baseline = 0.0,
 ) -> Curve:
     r"""The label's probability while the most salient pixels are replaced by a baseline.
@@ -84,7 +83,7 @@ def insertion_curve(
     maps: ArrayLike,
     *,
     baseline: Baseline,
-    num_steps: int = 50,
+    num_steps: SupportsIndex = 50,
 ) -> Curve:
     r"""The label's probability while the most salient pixels are put into a baseline.
 
@@ -131,26 +130,25 @@ def _curve(
     labels: Labels,
     maps: ArrayLike,
     *,
-    num_steps: int,
+    num_steps: SupportsIndex,
     baseline: Baseline,
     insertion: bool,
 ) -> Curve:
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
-    maps = jnp.asarray(maps)
+    maps = as_array(maps)
     if maps.shape != images.shape[:3] or not jnp.issubdtype(maps.dtype, jnp.number):
         raise ValueError(
             f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {maps.dtype} {maps.shape}."
         )
-    if not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"`num_steps` must be an integer of 1 or more, got {num_steps!r}.")
     baselines = as_baseline(baseline, images)
     start, end = (baselines, images) if insertion else (images, baselines)
-    return _perturbation_curve(model, start, end, labels, maps, num_steps=num_steps)
+    num_steps = as_size(num_steps, name="num_steps")
+    return _perturbation_curve(model, start, end, labels, on_device(maps, maps.dtype), num_steps=num_steps)
 
 
-@batch_program
+@jit_over_examples("num_steps")
 def _perturbation_curve(
     model: Model,
     start: Float[Array, "n h w c"],
@@ -171,7 +169,7 @@ def _perturbation_curve(
 
         def probability(count: Int[Array, ""]) -> Float[Array, ""]:
             x = jnp.where((ranks < count)[..., None], end, start)
-            score, scores = accelerate(class_score)(model, x, label)
+            score, scores = class_score(model, x, label)
             return jnp.where(jnp.isnan(score), jnp.nan, jax.nn.softmax(scores)[label])
 
         probabilities = lax.map(probability, jnp.asarray(counts, jnp.int32))
@@ -179,4 +177,4 @@ def _perturbation_curve(
         fractions = jnp.asarray(counts / pixels, probabilities.dtype)
         return Curve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
 
-    return for_each(measure, start, end, labels, maps)
+    return map_examples(measure, start, end, labels, maps)

@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxviz._arguments import Labels, as_images, as_labels
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, largest_magnitude
 
 
 def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Array, "n h w"]:
@@ -59,16 +59,17 @@ class Saliency(NamedTuple):
     probabilities: Float[Array, " n"]
 
 
-def explained(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
-    """`saliency_maps`, of the predicted classes where there are no labels."""
+def saliency_with_scores(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
+    """`saliency_maps`, of the predicted classes where there are no labels, and what the model says of these."""
     return _saliency_maps(as_model(model), images, labels)
 
 
-@batch_program
+@jit_over_examples()
 def _saliency_maps(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
     def saliency(image: Float[Array, "h w c"], label: Int[Array, ""] | None) -> Saliency:
         score, scores, gradient = class_gradient(model, image, label)
         label = lax.argmax(scores, 0, jnp.int32) if label is None else label
-        return Saliency(jnp.abs(gradient).max(-1), label, score, jax.nn.softmax(scores)[label])
+        probability = jnp.where(jnp.isnan(score), jnp.nan, jax.nn.softmax(scores)[label])
+        return Saliency(largest_magnitude(gradient), label, score, probability)
 
-    return for_each(saliency, images, labels)
+    return map_examples(saliency, images, labels)

@@ -1,15 +1,17 @@
 """SmoothGrad (Smilkov et al. 2017): a saliency map with the noise averaged out of it."""
 
+from typing import SupportsIndex
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._arguments import Labels, as_images, as_keys, as_labels, as_number
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient
+from jaxviz._arguments import Labels, as_images, as_keys, as_labels, as_number, as_size
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, largest_magnitude, working_dtype
 
 
 def smooth_grad(
@@ -18,7 +20,7 @@ def smooth_grad(
     labels: Labels,
     *,
     key: Array,
-    num_samples: int = 50,
+    num_samples: SupportsIndex = 50,
     noise_scale: ArrayLike = 0.5,
 ) -> Float[Array, "n h w"]:
     r"""Saliency map of the gradient's mean over noisy copies of each image.
@@ -67,14 +69,13 @@ def smooth_grad(
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
-    if not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"`num_samples` must be an integer of 1 or more, got {num_samples!r}.")
     count = images.shape[0]
     scales = jnp.broadcast_to(as_number(noise_scale, float, name="noise_scale", count=count), (count,))
+    num_samples = as_size(num_samples, name="num_samples")
     return _smooth_grad(model, images, labels, as_keys(key, count), scales, num_samples=num_samples)
 
 
-@batch_program
+@jit_over_examples("num_samples")
 def _smooth_grad(
     model: Model,
     images: Float[Array, "n h w c"],
@@ -84,15 +85,19 @@ def _smooth_grad(
     *,
     num_samples: int,
 ) -> Float[Array, "n h w"]:
+    dtype = images.dtype
+    total_dtype = working_dtype(dtype)
+
     def smooth_map(
         image: Float[Array, "h w c"], label: Int[Array, ""], key: Key[Array, ""], scale: Float[Array, ""]
     ) -> Float[Array, "h w"]:
-        def add(total: Float[Array, "h w c"], sample: Int[Array, ""]) -> tuple[Float[Array, "h w c"], None]:
-            noise = jax.random.normal(jax.random.fold_in(key, sample), image.shape, image.dtype)
-            _, _, gradient = class_gradient(model, image + scale.astype(image.dtype) * noise, label)
-            return total + gradient, None
+        def add_sample(sample: Int[Array, ""], total: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+            noise = jax.random.normal(jax.random.fold_in(key, sample), image.shape, dtype)
+            noisy = image.astype(total_dtype) + scale.astype(total_dtype) * noise.astype(total_dtype)
+            _, _, gradient = class_gradient(model, noisy.astype(dtype), label)
+            return total + gradient.astype(total_dtype)
 
-        total, _ = lax.scan(add, jnp.zeros_like(image), jnp.arange(num_samples, dtype=jnp.int32))
-        return jnp.abs(total / num_samples).max(-1)
+        total = lax.fori_loop(0, num_samples, add_sample, jnp.zeros_like(image, dtype=total_dtype))
+        return largest_magnitude(total / num_samples).astype(dtype)
 
-    return for_each(smooth_map, images, labels, keys, scales)
+    return map_examples(smooth_map, images, labels, keys, scales)

@@ -42,6 +42,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     configure()
 
 
+@pytest.fixture(scope="module")
+def toy_networks() -> Iterator[None]:
+    """For modules about values and errors of toy networks, not about parity, memory or programs: compiled quickly."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of reference images and weights that lies beside the project, never in it."""

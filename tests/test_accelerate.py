@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -275,7 +276,7 @@ def test_on_a_tpu_a_gradient_takes_what_the_next_layer_takes():
 
     x, fast = values(1, 4, 4, 1), jax.jit(jaxviz.accelerate(gradient))
     text = {name: fast.trace(x).lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda", "tpu")}
-    [kept] = re.findall(r'(%\d+) = "stablehlo.case".*\s+%\d+ = stablehlo.optimization_barrier', text["tpu"])
+    [kept] = re.findall(r"(%\d+) = stablehlo.optimization_barrier", text["tpu"])
     for user in (f"compare GT, {kept},", f'reduce_window"({kept},', f'select_and_scatter"({kept},'):
         assert f"stablehlo.{user}" in text["tpu"].replace('"stablehlo', "stablehlo")
     assert "optimization_barrier" not in text["cpu"] + text["cuda"]
@@ -337,3 +338,32 @@ def test_integers_and_bfloat16_keep_their_type():
 
     model = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), model)
     close(jax.jit(jaxviz.accelerate(gradient))(model, images), jax.jit(gradient)(model, images), 2e-2)
+
+
+def test_what_the_author_says_of_an_operation_stays():
+    """Named scopes, Linen's layer names among them, and metadata stay in the program and so in its profiles."""
+
+    def gradient(x):
+        with jax.named_scope("my_layer"), set_xla_metadata(my_note="kept"):
+            return jnp.sin(relu_then_pool(x)).sum()
+
+    text = jax.jit(jaxviz.accelerate(gradient)).lower(values(1, 4, 4, 1)).as_text(debug_info=True)
+    assert "my_layer" in text
+    assert 'my_note = "kept"' in text
+    module = LinenNetwork()
+    images = normal(1, 16, 16, 3)
+    variables = module.init(jax.random.key(0), images)
+    named = jax.jit(jaxviz.accelerate(jax.grad(lambda images: module.apply(variables, images).sum())))
+    assert "jvp(LinenNetwork))/Conv_0" in named.lower(images).as_text(debug_info=True)
+
+
+def test_a_large_pooling_window_is_left_alone():
+    """The replacement is unrolled over the window: a global one of 112 x 112 took 145 s to compile."""
+
+    def gradient(x):
+        return jax.grad(lambda x: jnp.sin(nnx.max_pool(x, (112, 112))).sum())(x)
+
+    x = normal(1, 112, 112, 4)
+    text = jax.jit(jaxviz.accelerate(gradient)).lower(x).as_text()
+    assert text.count("\n") < 200
+    close(jax.jit(jaxviz.accelerate(gradient))(x), jax.jit(gradient)(x))

@@ -158,3 +158,13 @@ def test_eight_bit_images_stay_fooled(squeezenet, photographs):
     again = jaxviz.images.from_uint8(jaxviz.images.to_uint8(result.images))
     np.testing.assert_allclose(again, result.images, atol=1e-5)
     np.testing.assert_array_equal(squeezenet(again).argmax(1), [6, 76, 113])
+
+
+def test_the_platform_that_is_lowered_for_chooses_the_lanes(linear):
+    """Not the one at hand: a TPU's program, compiled on a CPU, has a TPU's lanes."""
+    images = jax.ShapeDtypeStruct((300, 5, 4, 3), jnp.float32)
+    targets = jax.ShapeDtypeStruct((300,), jnp.int32)
+    traced = jax.jit(lambda *batch: jaxviz.fooling_images(linear.model, *batch)).trace(images, targets)
+    text = {name: traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda", "tpu")}
+    assert [f"tensor<{lanes}x5x4x3xf32>" in text[name] for name, lanes in (("tpu", 128), ("cuda", 64))] == [True, True]
+    assert "tensor<128x5x4x3xf32>" not in text["cpu"] + text["cuda"]

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxviz import images
-from jaxviz._batching import for_each
+from jaxviz._batching import map_examples
 from jaxviz._class_visualization import class_visualizations
-from jaxviz._data_parallel import batch_program, data_parallel
+from jaxviz._data_parallel import data_parallel, jit_over_examples
 from jaxviz._fooling import fooling_images
 from jaxviz._model import Model, as_model, class_score
-from jaxviz._saliency import explained
+from jaxviz._saliency import saliency_with_scores
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -34,7 +34,7 @@ class Method(NamedTuple):
 
 def saliency(model: Model) -> Method:
     """Maps of the given or else of the predicted classes."""
-    method = _everywhere(explained)
+    method = _everywhere(saliency_with_scores)
 
     def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray | None) -> Any:
         return method(model, images.from_uint8(pixels), None if classes is None else jnp.asarray(classes))
@@ -125,11 +125,11 @@ def _predictions(model: Model, images: Float[Array, "n h w c"], labels: Int[Arra
     return _predicted(as_model(model), images, labels)
 
 
-@batch_program
+@jit_over_examples()
 def _predicted(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> _Predictions:
     def one(image: Float[Array, "h w c"], label: Int[Array, ""] | None) -> _Predictions:
         score, scores = class_score(model, image, label)
         label = jax.lax.argmax(scores, 0, jnp.int32) if label is None else label
         return _Predictions(label, score, jax.nn.softmax(scores)[label])
 
-    return for_each(one, images, labels)
+    return map_examples(one, images, labels)

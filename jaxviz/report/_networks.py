@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from jaxviz import weights
 from jaxviz._arguments import as_images
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import DataParallel, batch_program
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import DataParallel, jit_over_examples
 from jaxviz._model import Model, as_model
 
 _TITLES = {"squeezenet1_0": "SqueezeNet 1.0", "squeezenet1_1": "SqueezeNet 1.1", "vgg16": "VGG16"}
@@ -76,9 +76,9 @@ def scores(model: Model, images: ArrayLike) -> Float[Array, "n k"]:
     return _scores(as_model(model), as_images(images))
 
 
-@batch_program
+@jit_over_examples()
 def _scores(model: Model, images: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
-    return for_each(lambda image: model(image[None])[0], images)
+    return map_examples(lambda image: model(image[None])[0], images)
 
 
 def in_chunks(

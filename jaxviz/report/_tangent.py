@@ -8,9 +8,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxviz._arguments import Labels, as_images, as_labels
-from jaxviz._batching import for_each
-from jaxviz._data_parallel import batch_program
-from jaxviz._model import Model, as_model, class_gradient, class_score, unit
+from jaxviz._batching import map_examples
+from jaxviz._data_parallel import jit_over_examples
+from jaxviz._model import Model, as_model, class_gradient, class_score, l2_normalize
 
 
 class Tangent(NamedTuple):
@@ -46,14 +46,14 @@ def along_gradient(model: Model, images: ArrayLike, labels: Labels, *, distances
     return _along_gradient(model, images, labels, distances=jnp.asarray(distances, images.dtype))
 
 
-@batch_program
+@jit_over_examples()
 def _along_gradient(
     model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"], *, distances: Float[Array, " t"]
 ) -> Tangent:
     def follow(image: Float[Array, "h w c"], label: Int[Array, ""]) -> Tangent:
         _, _, gradient = class_gradient(model, image, label)
-        direction = unit(gradient)
+        direction = l2_normalize(gradient)
         scores = lax.map(lambda t: class_score(model, image + t * direction, label)[0], distances)
         return Tangent(scores, jnp.sqrt(jnp.square(gradient).sum()))
 
-    return for_each(follow, images, labels)
+    return map_examples(follow, images, labels)
