@@ -42,13 +42,16 @@ def load_model(
             its SHA-256, converted and cached; needs the extra `convert`;
             or the path of a .safetensors file that `python -m weights_convert` wrote, or of a .pth state dict of
             torchvision's layout (extra `convert`). A file may have any number of classes.
-        dtype: `float32` or `bfloat16`, of weights and activations; scores are float32.
+        dtype: of weights and activations, any floating point that holds them: the activations of SqueezeNet 1.1 with
+            the weights "caffe" reach 1600, which is too large for `float8_e4m3fn`. Scores are float32 at least.
+            `float64` needs x64, `jax.enable_x64(True)`, here and where the model is used.
 
     Returns:
         An NNX module, itself a pytree: it can be passed to the methods and to `jax.jit` as it is.
 
     Raises:
-        ValueError: unknown name, source or dtype; a damaged file, or one of another network.
+        ValueError: unknown name or source; a dtype that is not floating point, or that JAX would narrow; a damaged
+            file, or one of another network.
         ImportError: the extra that the source needs is not installed.
         ConnectionError: the download failed.
         OSError: a file or the cache folder that cannot be read or written.
@@ -60,9 +63,24 @@ def load_model(
         >>> model(jnp.zeros((1, 224, 224, 3))).shape
         (1, 1000)
     """
-    if not any(known == dtype for known in (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))):
-        raise ValueError(f"`dtype` must be float32 or bfloat16, got {dtype!r}.")
+    dtype = _floating(dtype)
     return filled(find(name, weights), dtype)
+
+
+def _floating(dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype, where it is one of floating point that arrays can have now."""
+    try:
+        kept = jax.dtypes.canonicalize_dtype(dtype)
+    except TypeError:  # no dtype at all
+        kept = None
+    if kept is None or not jnp.issubdtype(kept, jnp.floating):
+        raise ValueError(f"`dtype` must be floating point, such as `jnp.float32`, got {dtype!r}.")
+    if kept != jnp.dtype(dtype):
+        raise ValueError(
+            f"`dtype` {jnp.dtype(dtype)} needs x64, without which JAX narrows it to {kept}: load and use the model "
+            f'inside `with jax.enable_x64(True):`, or call `jax.config.update("jax_enable_x64", True)` first.'
+        )
+    return kept
 
 
 def find(name: str, weights: str | os.PathLike[str] | None) -> weights_convert.Weights:

@@ -1,7 +1,9 @@
 """`load_model`: the weights that were asked for, and nothing else."""
 
+import importlib.resources
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,17 +68,68 @@ def test_fine_tuned_checkpoint_loads_with_its_own_classes(ten_classes, tmp_path)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
-@pytest.mark.parametrize("dtype", ["float32", jnp.float32, "bfloat16", jnp.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", jnp.float32, "bfloat16", jnp.bfloat16, "float16", jnp.float8_e5m2])
 def test_dtype_is_that_of_the_weights(dtype, ten_classes):
     model = jaxviz.load_model("squeezenet1_1", weights=ten_classes, dtype=dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(dtype)}
     assert jax.eval_shape(model, jnp.zeros((1, 17, 17, 3))).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.int32, "float16", "nonsense"])
+@pytest.mark.parametrize("dtype", [jnp.int32, bool, jnp.complex64, "nonsense"])
 def test_other_dtypes_are_refused(dtype, ten_classes):
-    with pytest.raises(ValueError, match="`dtype` must be float32 or bfloat16, got"):
+    with pytest.raises(ValueError, match=r"`dtype` must be floating point, such as `jnp.float32`, got"):
         jaxviz.load_model("squeezenet1_1", weights=ten_classes, dtype=dtype)
+
+
+def test_float64_is_refused_without_x64(ten_classes):
+    with pytest.raises(ValueError, match=r"`dtype` float64 needs x64, .*narrows it to float32: .*enable_x64\(True\)"):
+        jaxviz.load_model("squeezenet1_1", weights=ten_classes, dtype=jnp.float64)
+
+
+def test_float64_keeps_the_checkpoints_precision(ten_classes, tmp_path):
+    state = {key: tensor.double() * (1 + 1e-12) for key, tensor in torch.load(ten_classes, weights_only=True).items()}
+    torch.save(state, tmp_path / "fine.pth")
+    with jax.enable_x64(True):
+        model = jaxviz.load_model("squeezenet1_1", weights=tmp_path / "fine.pth", dtype="float64")
+        kernel = np.asarray(model.conv10.kernel[...])
+    np.testing.assert_array_equal(kernel[0, 0], state["classifier.1.weight"].numpy()[:, :, 0, 0].T, strict=True)
+
+
+class Found(NamedTuple):
+    scores: np.ndarray
+    maps: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def photo_off_ties():
+    """A photograph with a little noise: flat regions tie under max pooling, and rounding turns ties over."""
+    photo = np.asarray(jaxviz.images.load(str(importlib.resources.files("skimage.data") / "chelsea.png")))
+    return photo + 1e-3 * np.random.default_rng(0).standard_normal(photo.shape).astype(np.float32)
+
+
+def scores_and_maps(model, images) -> Found:
+    maps = jaxviz.saliency_maps(model, images, np.array([285]))  # the Egyptian cat
+    return Found(*map(np.asarray, (scores(model, images), maps)))
+
+
+@pytest.fixture(scope="module")
+def in_float32(squeezenet, photo_off_ties):
+    return scores_and_maps(squeezenet, photo_off_ties)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_scores", "of_maps"), [("float64", 1e-5, 0.01), ("float16", 3e-3, 0.2), ("bfloat16", 3e-2, 0.5)]
+)
+def test_the_real_network_in_other_types(dtype, of_scores, of_maps, photo_off_ties, in_float32):
+    """Scores and maps beside those of float32, which a narrow type's rounding moves from one pixel to the next."""
+    with jax.enable_x64(dtype == "float64"):
+        model = jaxviz.load_model("squeezenet1_1", dtype=dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(dtype)}
+        images = photo_off_ties.astype(np.float64 if dtype == "float64" else np.float32)
+        found = scores_and_maps(model, images)
+    assert (found.scores.dtype, found.maps.dtype) == (images.dtype, images.dtype)
+    assert 0 < np.abs(found.scores - in_float32.scores).max() < of_scores * in_float32.scores.max()
+    assert 0 < np.linalg.norm(found.maps - in_float32.maps) < of_maps * np.linalg.norm(in_float32.maps)
 
 
 def test_unknown_names_and_sources_are_refused():

@@ -81,13 +81,19 @@ def torchvision(path: Path, name: str) -> Weights:
         OSError: missing, or cannot be read.
     """
     state = read_state_dict(path)
-    arrays = {key: tensor.detach().float().numpy() for key, tensor in state.items()}
+    arrays = {key: _at_least_float32(tensor) for key, tensor in state.items()}
     try:
         weights = tables.convert(arrays, tables.TORCHVISION[name])
     except ValueError as error:
         raise ValueError(f"{path} does not fit {name}: {error}") from error
     with path.open("rb") as file:
         return Weights(weights, name, path.name, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _at_least_float32(tensor: Any) -> np.ndarray:
+    import torch
+
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32)).numpy()
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:

@@ -127,4 +127,4 @@ def _moved(array: np.ndarray, row: Row) -> np.ndarray:
     moved = array.transpose(row.axes)
     if moved.ndim != row.rank:
         moved = moved.reshape(-1, moved.shape[-1])
-    return np.ascontiguousarray(moved, np.float32)
+    return np.ascontiguousarray(moved, np.promote_types(moved.dtype, np.float32))
