@@ -68,8 +68,10 @@ def from_uint8(images: ArrayLike) -> Float[Array, "*n h w 3"]:
 def to_uint8(images: ArrayLike) -> UInt8[Array, "*n h w 3"]:
     """ImageNet-normalized images to 8-bit RGB, clipped to the valid range and rounded to the nearest level.
 
+    A NaN has no level: what comes out for it is undefined. `save` refuses it.
+
     Args:
-        images: (..., h, w, 3), floating point.
+        images: (..., h, w, 3), floating point; those of bfloat16 and float16 are computed in float32.
 
     Raises:
         ValueError: another type or number of channels.
@@ -83,6 +85,7 @@ def to_uint8(images: ArrayLike) -> UInt8[Array, "*n h w 3"]:
     images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 3 or images.shape[-1] != 3:
         raise ValueError(f"`images` must be floating point of shape (..., h, w, 3), got {images.dtype} {images.shape}.")
+    images = images.astype(np.promote_types(images.dtype, np.float32))  # bfloat16 has 8 bits, and loses some of them
     mean, std = (
         jnp.broadcast_to(jnp.asarray(values, images.dtype), images.shape) for values in (IMAGENET_MEAN, IMAGENET_STD)
     )
@@ -176,8 +179,11 @@ def blur(image: Float[Array, "h w c"], sigma: Float[Array, ""] | float) -> Float
     As one matrix for each axis, so that `sigma` may be traced.
 
     Args:
-        image: (h, w, c).
+        image: (h, w, c), floating point; one of bfloat16 or float16 is computed in float32.
         sigma: standard deviation in pixels, from 0 (no blur) to half the shorter side.
+
+    Returns:
+        (h, w, c), of the image's type.
 
     Example:
         >>> import jax.numpy as jnp
@@ -185,8 +191,10 @@ def blur(image: Float[Array, "h w c"], sigma: Float[Array, ""] | float) -> Float
         >>> images.blur(jnp.ones((4, 4, 1)), 0.5).round(3).min()
         Array(1., dtype=float32)
     """
-    rows, columns = (_blur_matrix(size, jnp.asarray(sigma, image.dtype)) for size in image.shape[:2])
-    return jnp.einsum("ih,jw,hwc->ijc", rows, columns, image, precision=lax.Precision.HIGHEST)
+    dtype = np.promote_types(image.dtype, np.float32)  # bfloat16 does not even count 300 rows
+    rows, columns = (_blur_matrix(size, jnp.asarray(sigma, dtype)) for size in image.shape[:2])
+    blurred = jnp.einsum("ih,jw,hwc->ijc", rows, columns, image.astype(dtype), precision=lax.Precision.HIGHEST)
+    return blurred.astype(image.dtype)
 
 
 def _blur_matrix(size: int, sigma: Float[Array, ""]) -> Float[Array, "size size"]:

@@ -25,6 +25,15 @@ def test_uint8_and_back_is_exact(wrap):
     np.testing.assert_allclose(wrap(images.from_uint8)(LEVELS), exact, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("wrap", [lambda function: function, jax.jit], ids=["plain", "jit"])
+def test_to_uint8_has_every_level_of_any_type(dtype, wrap):
+    with jax.enable_x64(dtype == "float64"):
+        image = images.from_uint8(PIXELS[:224, :224]).astype(dtype)
+        assert image.dtype == dtype
+        np.testing.assert_array_equal(wrap(images.to_uint8)(image), PIXELS[:224, :224])
+
+
 def test_to_uint8_clips_and_rounds():
     lower, upper = images.IMAGENET_BOUNDS
     batch = jnp.stack([lower - 9, lower, upper, upper + 9])[:, None, None]
@@ -122,6 +131,20 @@ def test_blur_is_that_of_scipy(shape, sigma):
     np.testing.assert_allclose(mapped[0], blurred, rtol=0, atol=1e-6)
     if sigma == 0:
         np.testing.assert_array_equal(images.blur(image, sigma), image)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 5.0])
+@pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 2**-8), ("float16", 2**-11), ("float64", 1e-12)])
+def test_blur_rounds_once_to_the_type_of_the_image(dtype, error, sigma):
+    with jax.enable_x64(dtype == "float64"):
+        image = jnp.asarray(np.random.default_rng(0).standard_normal((224, 224, 3)), dtype)
+        exact = np.asarray(image, np.float64)
+        for axis in (0, 1):
+            exact = scipy.ndimage.gaussian_filter1d(exact, sigma, axis, mode="reflect", truncate=4)
+        for blur in (images.blur, jax.jit(images.blur)):
+            blurred = blur(image, sigma)
+            assert blurred.dtype == dtype
+            np.testing.assert_allclose(np.asarray(blurred, np.float64), exact, rtol=1.01 * error, atol=min(error, 1e-6))
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (1, 0), (0, 3), (-2, 5), (16, 16)])
