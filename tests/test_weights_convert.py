@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -98,6 +100,38 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     with pytest.raises(UnicodeEncodeError), files.replacing(path) as temporary:
         temporary.write_text("half, then \udc80", encoding="utf-8")
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask to speak of")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_umask_is_obeyed_and_never_touched(tmp_path, monkeypatch, umask):
+    """It is the whole process's: for a moment, another thread's files would be open to all."""
+    change = os.umask
+    old = change(umask)
+    try:
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("os.umask was called"))
+        with files.replacing(tmp_path / "file.txt") as temporary:
+            temporary.write_text("new")
+    finally:
+        change(old)
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    path = tmp_path / "file.txt"
+    together = threading.Barrier(2)
+
+    def write(content: str) -> None:
+        for _ in range(20):
+            with files.replacing(path) as temporary:
+                temporary.write_text(content)
+                together.wait(10)
+            assert path.read_text() in ("a" * 1000, "b" * 1000)
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(write, letter * 1000) for letter in "ab"]:
+            done.result()
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -199,6 +233,15 @@ def test_state_dicts_may_be_half_precision_or_parameters(tmp_path):
         torch.save(state, tmp_path / "weights.pth")
         weights = weights_convert.torchvision(tmp_path / "weights.pth", "squeezenet1_1")
         np.testing.assert_array_equal(weights.arrays["conv10/kernel"][0, 0], expected)
+
+
+def test_a_checkpoint_in_float64_keeps_its_precision(tmp_path):
+    model = torchvision.models.squeezenet1_1(num_classes=3).double()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    path = tmp_path / "weights.safetensors"
+    weights_convert.write(path, weights_convert.torchvision(tmp_path / "weights.pth", "squeezenet1_1"))
+    expected = model.state_dict()["classifier.1.weight"].numpy()[:, :, 0, 0].T
+    np.testing.assert_array_equal(weights_convert.read(path).arrays["conv10/kernel"][0, 0], expected, strict=True)
 
 
 def test_missing_files_are_the_systems_own_error():

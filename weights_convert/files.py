@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -75,14 +75,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Nobody ever sees half a file, not even of two processes that write the same one.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
+    temporary.touch(0o666, exist_ok=False)  # less the umask, which cannot be asked for without changing it
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's are for the owner alone
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # or a machine that loses power may keep the name without the content
         temporary.replace(path)
