@@ -16,7 +16,7 @@ from PIL import Image
 import jaxviz
 from jaxviz import images
 from jaxviz.batch import command as batch_command
-from jaxviz.batch import work
+from jaxviz.batch import methods, work
 
 SIZE = 5  # items; two shards of two and one of one
 WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32)
@@ -46,12 +46,12 @@ def loaded(folder, names="0124"):
 
 
 def read(folder):
-    """The records of all shards, each with its row of the arrays."""
+    """The records of all shards, each with its row of the arrays; a NaN in them would be no JSON."""
     records = []
     for file in sorted(folder.glob("*.jsonl")):
         arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
         for line in file.read_text().splitlines():
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=pytest.fail)
             if "row" in record:
                 record["arrays"] = {name: array[record["row"]] for name, array in arrays.items()}
             records.append(record)
@@ -137,6 +137,74 @@ def test_visualize(command, tmp_path):
     np.testing.assert_allclose([record["arrays"]["scores"] for record in found], expected.scores, rtol=1e-4)
     scores = MODEL(expected.images)[np.arange(3), np.array([76, 113, 76])]
     np.testing.assert_allclose([record["score"] for record in found], scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["saliency", "fool"])
+def test_results_that_are_not_finite_are_errors(command, photos, tmp_path, monkeypatch, method):
+    means = loaded(photos).mean((1, 2, 3))
+    limit = jnp.median(means)  # between the two darker images and the two brighter ones
+    broken = Partial(lambda limit, x: jnp.where(x.mean((1, 2, 3))[:, None] > limit, MODEL(x), jnp.nan), limit)
+    options = ("--target", "stingray", "--max-steps", "2") if method == "fool" else ()
+    assert command("batch", method, str(photos), "--output", "whole", *options).code == 1
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: broken)
+    done = command("batch", method, str(photos), "--output", "out", *options)
+    assert done.code == 1
+    assert "3 of the items failed" in done.err
+    whole, records = read(tmp_path / "whole"), read(tmp_path / "out")
+    del whole[3], records[3]  # the damaged image
+    for i, (record, expected) in enumerate(zip(records, whole, strict=True)):
+        if means[i] < limit:
+            assert list(record) == ["file", "error"]
+            assert "results are not finite: score nan, " in record["error"]
+        else:
+            arrays, expected_arrays = record.pop("arrays"), expected.pop("arrays")
+            assert record | {"row": None} == expected | {"row": None}
+            np.testing.assert_array_equal(list(arrays.values()), list(expected_arrays.values()))
+
+
+def test_a_visualization_that_is_not_finite_names_its_class(command, tmp_path, monkeypatch):
+    broken = Partial(lambda weights, x: MODEL(x) * weights, jnp.full((1, 1000), jnp.nan))
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: broken)
+    (tmp_path / "classes.txt").write_text("snail\n")
+    assert command("batch", "visualize", "classes.txt", "--output", "out", "--num-steps", "1", "--size", "32").code == 1
+    [record] = read(tmp_path / "out")
+    assert (record["target"], record["target_name"]) == (113, "snail")
+    assert "not finite: score nan" in record["error"]
+
+
+def test_a_network_that_loses_nan_does_not_hide_it(squeezenet):
+    """Compiled on a CPU, its max pooling takes NaN for the smallest number, and its scores are finite."""
+    picture = jnp.zeros((1, 224, 224, 3)).at[0, 100, 100].set(jnp.nan)
+    found = methods._predictions(squeezenet, picture, None)
+    assert np.isnan(found.scores).all()
+
+
+def test_batches_to_fool_are_split_evenly_over_the_devices(command, photos, monkeypatch):
+    """What `data_parallel` pads would be fooled in full."""
+
+    def run(self, *_):
+        raise ValueError(f"batches of {self._sizes.batch}")
+
+    monkeypatch.setattr(work.Work, "run", run)
+    done = command("batch", "fool", str(photos), "--output", "out", "--target", "snail", "--shard-size", "4")
+    assert "batches of 6" in done.err
+
+
+def test_padding_is_given_up_at_once(squeezenet, photos, caplog):
+    """Without NaN, and by the program of the whole batches."""
+    pixels = np.asarray(images.to_uint8(loaded(photos, "01")))[[0, 1, 1]]
+    with jax.debug_nans(True):
+        fool = methods.fool(squeezenet, max_steps=1, confidence=1.0)
+        whole = jax.device_get(fool.start(pixels, np.arange(3), np.array([6, 7, 7], np.int32)))
+        with jax.log_compiles():
+            padded = jax.device_get(fool.start(pixels, np.array([0, 1, 1]), np.array([6, 7, 7], np.int32)))
+    assert not [record for record in caplog.records if "Compiling" in record.getMessage()]
+    np.testing.assert_array_equal(whole[1].steps, [1, 1, 1])
+    np.testing.assert_array_equal(padded[1].steps, [1, 1, 0])
+    np.testing.assert_array_equal(padded[1].images[:2], whole[1].images[:2])
+    np.testing.assert_array_equal(padded[1].images[2], pixels[2])
+    rows, _ = fool.finish(padded)
+    assert all(np.isfinite(values).all() for values in rows.values())
 
 
 def test_two_processes_write_what_one_writes(command, photos, tmp_path):

@@ -67,6 +67,16 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     assert events == ["on disk", "named"] * 3
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_does_not_have_is_not_written(tmp_path, value):
+    with pytest.raises(ValueError, match="JSON"):
+        Shards(tmp_path, {"settings": {"step_size": value}})
+    store = Shards(tmp_path, {})
+    with pytest.raises(ValueError, match="JSON"):
+        store.write(0, [{"file": "a.png", "score": value, "row": 0}], ARRAYS)
+    assert not store.finished(0)
+
+
 def test_the_folder_of_another_run_is_refused(tmp_path):
     Shards(tmp_path, {"method": "saliency", "items": 3})
     Shards(tmp_path, {"method": "saliency", "items": 3})

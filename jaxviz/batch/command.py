@@ -104,7 +104,10 @@ def batch(
     store = shards.Shards(output, manifest)
     devices = jax.local_devices()
     each = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
-    sizes = Sizes(shard_size, min(each * len(devices), shard_size), _SIDE, resize)
+    size = min(each * len(devices), shard_size)
+    if method == "fool":  # in equal parts: it gives up the padding of a batch at once, but not `data_parallel`'s own
+        size += -size % len(devices)
+    sizes = Sizes(shard_size, size, _SIDE, resize)
     work = Work(store, found, items.root(source), part=_part(part), sizes=sizes)
     start = time.perf_counter()
     todo = sum(len(work.places(number)) for number in work.pending)
@@ -130,6 +133,7 @@ def _with_class(method: str, found: list[Any], settings: dict[str, Any], source:
 def _method(method: str, network: Any, settings: dict[str, Any]) -> "Method":
     from jaxviz.batch import methods
 
+    network = methods.placed(network)
     options = {name: value for name, value in settings.items() if name not in ("label", "target")}
     if method == "saliency":
         return methods.saliency(network)

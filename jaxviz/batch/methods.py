@@ -32,6 +32,12 @@ class Method(NamedTuple):
     finish: Callable[[Any], tuple[Arrays, Arrays]]
 
 
+def placed(model: Any) -> Any:
+    """The model on each of this process's devices: a method would move it there in every batch."""
+    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
+    return jax.device_put(model, jax.NamedSharding(mesh, jax.P()))
+
+
 def saliency(model: Model) -> Method:
     """Maps of the given or else of the predicted classes."""
     method = _everywhere(saliency_with_scores)
@@ -55,14 +61,20 @@ def saliency(model: Model) -> Method:
 
 def fool(model: Model, **options: Any) -> Method:
     """8-bit images that the model takes for the given classes."""
-    method, predictions = _everywhere(fooling_images), _everywhere(_predictions)
+
+    def fooled(model: Model, originals: Float[Array, "n h w 3"], targets: Int[Array, " n"]) -> Any:
+        result = fooling_images(model, originals, targets, bounds=images.IMAGENET_BOUNDS, levels=256, **options)
+        padding = (targets < 0)[:, None, None, None]
+        return result._replace(images=jnp.where(padding, originals, result.images))  # which would be NaN
+
+    # What pads the batch repeats the last item. Without a class it is given up at once, instead of being fooled again;
+    # inside `jax.jit`, since a method refuses an unknown class where it can see one.
+    method, predictions = jax.jit(_everywhere(fooled)), _everywhere(_predictions)
 
     def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray) -> Any:
         originals = images.from_uint8(pixels)
-        # What pads the batch repeats the last item; as NaN it is given up at once, instead of being fooled again.
         padding = np.diff(places, prepend=-1) == 0
-        originals = jnp.where(padding[:, None, None, None], jnp.nan, originals)
-        result = method(model, originals, classes, bounds=images.IMAGENET_BOUNDS, levels=256, **options)
+        result = method(model, originals, np.where(padding, -1, classes).astype(np.int32))
         before = predictions(model, originals, None)
         after = predictions(model, result.images, jnp.asarray(classes))
         return pixels, result._replace(images=images.to_uint8(result.images)), before, after
@@ -121,7 +133,10 @@ class _Predictions(NamedTuple):
 
 
 def _predictions(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> _Predictions:
-    """What the model says of the given or else of the predicted classes."""
+    """What the model says of the given or else of the predicted classes; of an image that is not finite, NaN.
+
+    A network may well have finite scores for NaN: compiled on a CPU, max pooling takes it for the smallest number.
+    """
     return _predicted(as_model(model), images, labels)
 
 
@@ -130,6 +145,7 @@ def _predicted(model: Model, images: Float[Array, "n h w c"], labels: Int[Array,
     def one(image: Float[Array, "h w c"], label: Int[Array, ""] | None) -> _Predictions:
         score, scores = class_score(model, image, label)
         label = jax.lax.argmax(scores, 0, jnp.int32) if label is None else label
-        return _Predictions(label, score, jax.nn.softmax(scores)[label])
+        score = jnp.where(jnp.isfinite(image).all(), score, jnp.nan)
+        return _Predictions(label, score, jnp.where(jnp.isnan(score), jnp.nan, jax.nn.softmax(scores)[label]))
 
     return map_examples(one, images, labels)

@@ -29,14 +29,14 @@ class Shards:
         manifest: what the run is; anything that JSON can hold.
 
     Raises:
-        ValueError: the folder holds the results of another run.
+        ValueError: the folder holds the results of another run, or the manifest a number that is not finite.
         OSError: it cannot be written, or is full.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
         self.folder = folder
         file = folder / "manifest.json"
-        text = json.dumps(manifest, indent=2)
+        text = json.dumps(manifest, indent=2, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
@@ -60,6 +60,7 @@ class Shards:
         """Writes one shard.
 
         Raises:
+            ValueError: a record holds a number that is not finite, which JSON does not have.
             OSError: the folder cannot be written, or is full. The shard is then not there.
         """
         records_file = self._records(number)
@@ -69,7 +70,7 @@ class Shards:
             with replacing(records_file.with_suffix(".safetensors")) as temporary:
                 safetensors.numpy.save_file(dict(arrays), temporary)
             with replacing(records_file) as temporary:
-                temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
+                temporary.write_text("".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
         except (OSError, safetensors.SafetensorError) as error:  # the latter is also safetensors' word for a full disk
             raise cannot_write(self.folder, error) from error
 

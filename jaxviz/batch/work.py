@@ -1,5 +1,6 @@
 """A batch run from first to last: the shards of one process that are not there yet, always with a batch in flight."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -133,26 +134,34 @@ class Work:
                 {name: array[:rows] for name, array in found.items()} for found in map(dict, method.finish(host))
             )
         records: list[Record] = []
-        row = 0
+        results = iter(range(rows))
+        kept: list[int] = []
         for place in batch.places:
-            file = self._items[place].file
-            record: Record = {} if file is None else {"file": file}
+            item = self._items[place]
+            record = _named("target", item.class_index) if item.file is None else {"file": item.file}
             if place in batch.errors:
                 records.append(record | {"error": batch.errors[place]})
                 continue
-            for name, array in values.items():
-                record[name] = array[row].item()
-                if name in ("label", "target"):
-                    record[f"{name}_name"] = labels.name(record[name])
-            records.append(record | {"row": first_row + row})
-            row += 1
-        return records, [arrays] if rows else []
+            row = next(results)
+            found = {name: array[row].item() for name, array in values.items()}
+            if wrong := [f"{name} {value}" for name, value in found.items() if not math.isfinite(value)]:
+                records.append(record | {"error": f"the model's results are not finite: {', '.join(wrong)}"})
+                continue
+            for name, value in found.items():
+                record |= _named(name, value) if name in ("label", "target") else {name: value}
+            records.append(record | {"row": first_row + len(kept)})
+            kept.append(row)
+        return records, [{name: array[kept] for name, array in arrays.items()}] if kept else []
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[what] += time.perf_counter() - start
+
+
+def _named(name: str, class_index: int | None) -> Record:
+    return {} if class_index is None else {name: class_index, f"{name}_name": labels.name(class_index)}
 
 
 def _rows(arrays: dict[str, np.ndarray]) -> int:
