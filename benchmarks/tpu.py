@@ -12,7 +12,7 @@ from benchmarks.chips import CHIPS
 from benchmarks.results import Row
 from benchmarks.tpu_program import IMAGES, Case, abstract_model, compiled_for, devices_of, trivial_model
 from benchmarks.tpu_traffic import hbm_bytes
-from jaxviz._batching import default_lanes
+from jaxviz._batching import TPU_LANES
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x2", "v5e:4x4", "v6e:4x4")
 _COLLECTIVES = (
@@ -74,7 +74,7 @@ def measured(case: Case, devices: Sequence[Any]) -> Row:
     per_image = (peak - code - _size(model)) / images
     in_flight = images
     if case.method == "fooling":  # its activations are those of the lanes, however long the queue
-        in_flight = min(images, default_lanes(platform="tpu"))
+        in_flight = min(images, TPU_LANES)
         short, long = (_memory(compiled_for(case, devices, n, trivial_model)[0])[0] for n in (images, 2 * images))
         per_image = (long - short) / images
     row = case._asdict() | {

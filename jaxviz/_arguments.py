@@ -23,43 +23,43 @@ Baseline: TypeAlias = ArrayLike | Sequence[float | int]
 
 
 def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w c"]:
-    images = as_array(images)
-    if images.ndim == 3:
+    array = as_array(images)
+    if array.ndim == 3:
         raise ValueError(
-            f"`{name}` must have shape (n, h, w, c), got {images.shape}; add a batch axis with `{name}[None]`."
+            f"`{name}` must have shape (n, h, w, c), got {array.shape}; add a batch axis with `{name}[None]`."
         )
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"`{name}` must have shape (n, h, w, c), none of them 0, got {images.shape}.")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
+    if array.ndim != 4 or 0 in array.shape:
+        raise ValueError(f"`{name}` must have shape (n, h, w, c), none of them 0, got {array.shape}.")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
-            f"`{name}` must be floating point, in the model's input space, got {images.dtype}; "
+            f"`{name}` must be floating point, in the model's input space, got {array.dtype}; "
             f"`jaxviz.images.from_uint8` turns 8-bit RGB into ImageNet-normalized images."
         )
-    return images if isinstance(images, jax.Array) else jax.device_put(images)
+    return on_device(array, array.dtype)
 
 
 def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeStruct, *, name: str) -> Int[Array, " n"]:
     """Class indices, one for each image; an unknown class is an error here where its value can be seen, else -1."""
     try:
-        labels = as_array(labels)
+        array = as_array(labels)
     except (TypeError, ValueError):  # of rows that are not equally long, say
-        labels = np.asarray(None)
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {labels.shape}.")
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        hint = "; `jaxviz.labels.find` knows names" if labels.dtype.kind in "OSU" else ""
-        raise ValueError(f"`{name}` must be integers, got {labels.dtype}{hint}.")
-    if labels.shape[0] != images.shape[0]:
-        raise ValueError(f"`{name}` must be as many as the images, got {labels.shape[0]} for {images.shape[0]} images.")
+        array = np.asarray(None)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {array.shape}.")
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        hint = "; `jaxviz.labels.find` knows names" if array.dtype.kind in "OSU" else ""
+        raise ValueError(f"`{name}` must be integers, got {array.dtype}{hint}.")
+    if array.shape[0] != images.shape[0]:
+        raise ValueError(f"`{name}` must be as many as the images, got {array.shape[0]} for {images.shape[0]} images.")
     count = num_classes(model, images.shape[1:], images.dtype)
-    if not _has_value(labels):
+    if not _has_value(array):
         # Before it is narrowed: 2**32 + 1 would be class 1.
-        last = min(count - 1, jnp.iinfo(labels.dtype).max)
-        return jnp.where((labels >= 0) & (labels <= last), labels, -1).astype(jnp.int32)
-    for label in jax.device_get(labels).tolist():
+        last = min(count - 1, jnp.iinfo(array.dtype).max)
+        return jnp.where((array >= 0) & (array <= last), array, -1).astype(jnp.int32)
+    for label in jax.device_get(array).tolist():
         if not 0 <= label < count:
             raise IndexError(f"`{name}` must be in 0 to {count - 1}, got {label}.")
-    return on_device(labels, np.int32)
+    return on_device(array, np.int32)
 
 
 def as_bounds(

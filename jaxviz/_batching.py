@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 _CPU_VALUES = 200_000
 # Images in flight on an accelerator: enough to fill its matrix units. A TPU's compiler lays the batch along its vectors
 # of 128, and 64 images take twice their memory.
-_GPU_LANES, _TPU_LANES = 64, 128
+GPU_LANES, TPU_LANES = 64, 128
 
 
 def map_examples(function: Callable[..., _T], *examples: Any) -> _T:
@@ -71,8 +71,8 @@ def map_in_lanes(
     return lax.platform_dependent(
         *examples,
         cpu=queue(programs.cpu, _at_once(examples)),
-        tpu=queue(programs.tpu, _TPU_LANES),
-        default=queue(programs.default, _GPU_LANES),
+        tpu=queue(programs.tpu, TPU_LANES),
+        default=queue(programs.default, GPU_LANES),
     )
 
 

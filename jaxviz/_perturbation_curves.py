@@ -137,15 +137,15 @@ def _curve(
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
-    maps = as_array(maps)
-    if maps.shape != images.shape[:3] or not jnp.issubdtype(maps.dtype, jnp.number):
+    importance = as_array(maps)
+    if importance.shape != images.shape[:3] or not jnp.issubdtype(importance.dtype, jnp.number):
         raise ValueError(
-            f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {maps.dtype} {maps.shape}."
+            f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {importance.dtype} {importance.shape}."
         )
     baselines = as_baseline(baseline, images)
     start, end = (baselines, images) if insertion else (images, baselines)
     num_steps = as_size(num_steps, name="num_steps")
-    return _perturbation_curve(model, start, end, labels, on_device(maps, maps.dtype), num_steps=num_steps)
+    return _perturbation_curve(model, start, end, labels, on_device(importance, importance.dtype), num_steps=num_steps)
 
 
 @jit_over_examples("num_steps")
