@@ -4,10 +4,11 @@ import numpy as np
 
 from benchmarks.workloads import Method, Workload
 
-# In float32 a unit whose input is zero up to rounding is on in one program and off in another, and some pixels of a map
-# jump: seen up to 1.5e-3 of the map, between PyTorch's float32 and its own float64 too. So the median over the images;
-# 3e-7 for SqueezeNet; and of a batch too small for one, each map with room for a jump. VGG16 has ten times the units,
-# and random weights: its maps of PyTorch's own two layouts are 4e-4 apart in the median, jaxviz's 3e-4 from one.
+# The inputs are off the ties of max pooling: see `inputs`. But in float32 a unit whose input is zero up to rounding is
+# on in one program and off in another, and some pixels of a map jump: seen up to 1.5e-3 of the map, between PyTorch's
+# float32 and its own float64 too. So the median over the images; 4e-7 for SqueezeNet; and of a batch too small for one,
+# each map with room for a jump. VGG16 has ten times the units, and random weights: its maps of PyTorch's own two
+# layouts are 4e-4 apart in the median, jaxviz's 3e-4 from one.
 MAP_DIFFERENCE = {"squeezenet1_1": 1e-5, "vgg16": 1e-3}
 MAP_JUMP, FEWEST_FOR_MEDIAN = 5e-3, 8
 # A climb is chaotic: each step multiplies the difference that rounding made about tenfold. Its first steps agree

@@ -24,7 +24,7 @@ def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[
         model: its network; saliency maps are of the class that it takes an image for.
 
     Returns:
-        images: (n, size, size, 3) float32, ImageNet-normalized photographs, or noise to climb from.
+        images: (n, size, size, 3) float32, ImageNet-normalized photographs without ties, or noise to climb from.
         labels: (n,) int64, the classes to explain, to pretend or to climb.
         offsets: (n, steps, 2) int64, for class visualizations: jaxviz's own jitter.
     """
@@ -36,10 +36,20 @@ def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[
             "offsets": _offsets(workload),
         }
     images = np.asarray(jaxviz.images.from_uint8(_crops(random, workload.examples, workload.size)))
+    images = _off_ties(random, images)
     if workload.method == "fooling":
         return {"images": images, "labels": np.random.default_rng(SEED).integers(0, 1000, workload.examples)}
     scores = jax.lax.map(lambda image: model(image[None])[0], jnp.asarray(images))
     return {"images": images, "labels": np.asarray(scores).argmax(1)}
+
+
+def _off_ties(random: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """The images with noise of less than an 8-bit level.
+
+    In a flat region the elements of a pooling window are equal but for rounding, and the gradient goes to another one
+    in each form. Forms are to be compared where there is one answer.
+    """
+    return images + np.float32(0.01) * random.standard_normal(images.shape, np.float32)
 
 
 def _crops(random: np.random.Generator, count: int, size: int) -> np.ndarray:

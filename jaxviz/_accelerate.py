@@ -22,9 +22,9 @@ from jaxviz._max_pool import max_pool, max_pool_gradient, windows_of
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Platform = Literal["cpu", "tpu"]
 
-# Most elements of a pooling window on one axis that the replacement takes, since it is unrolled over them. Measured on an
-# AVX2 machine, value and gradient: up to 11 it is 1.4 to 5 times faster than XLA's own form, at 14 it is even and takes 4
-# to 7 times as long to compile, at 28 and more it is slower and takes 13 to 37 times as long.
+# Most elements of a pooling window on one axis that the replacement takes, since it is unrolled over them. Measured on
+# an AVX2 machine, value and gradient: up to 11 it is 1.4 to 5 times faster than XLA's own form; at 14 it is even, and
+# takes 4 to 7 times as long to compile; at 28 and more it is slower, and takes 13 to 37 times as long.
 _MOST_TAPS = 11
 
 

@@ -14,7 +14,7 @@ import jax.core
 import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial, keystr, tree_leaves_with_path
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
 
@@ -24,10 +24,10 @@ def class_score(
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
     """The score of one class (the predicted one for None), NaN where there is no such class, and all scores.
 
-    All are NaN where a value of the image is: XLA's CPU backend may lose it on the way through the model.
+    All are NaN where a value of the image is.
     """
     scores = model(image[None])[0]
-    scores = jnp.where(jnp.isnan(image).any(), jnp.nan, scores)
+    scores = jnp.where(_has_nan(image), jnp.nan, scores)
     if label is None:
         label = lax.argmax(scores, 0, jnp.int32)
     known = (label >= 0) & (label < scores.shape[0])
@@ -64,12 +64,24 @@ def class_gradient(
 
 
 def largest_magnitude(gradient: Float[Array, "h w c"]) -> Float[Array, "h w"]:
-    """The largest absolute value over the channels, NaN where one of them is NaN.
+    """The largest absolute value over the channels, NaN where one of them is NaN."""
+    return jnp.where(_has_nan(gradient, axis=-1), jnp.nan, jnp.abs(gradient).max(-1))
 
-    Said by hand, since XLA's CPU backend loses NaN in the maximum over the last axis of a large array: of 64 x 64 x 3
-    values of NaN it is -inf (jaxlib 0.10.2).
+
+def _has_nan(x: Float[Array, "..."], *, axis: int | None = None) -> Bool[Array, "..."]:
+    """Whether a value is NaN, on a CPU; False elsewhere, where a maximum of NaN is NaN as it should be.
+
+    XLA's CPU backend loses NaN in the maximum of a large array (jaxlib 0.10.2: over the last axis of 64 x 64 x 3 values
+    of NaN it is -inf), and in max pooling. A TPU would read the array once more for nothing.
     """
-    return jnp.where(jnp.isnan(gradient).any(-1), jnp.nan, jnp.abs(gradient).max(-1))
+
+    def on_cpu(x: Array) -> Array:
+        return jnp.isnan(x).any(axis)
+
+    def elsewhere(x: Array) -> Array:
+        return jnp.zeros_like(x, shape=jax.eval_shape(on_cpu, x).shape, dtype=bool)
+
+    return lax.platform_dependent(lax.stop_gradient(x), cpu=on_cpu, default=elsewhere)
 
 
 def l2_norm(x: Float[Array, "..."]) -> Float[Array, ""]:

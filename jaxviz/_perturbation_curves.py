@@ -140,7 +140,8 @@ def _curve(
     importance = as_array(maps)
     if importance.shape != images.shape[:3] or not jnp.issubdtype(importance.dtype, jnp.number):
         raise ValueError(
-            f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {importance.dtype} {importance.shape}."
+            f"`maps` must be numbers of shape {images.shape[:3]}, one for each pixel, got {importance.dtype} "
+            f"{importance.shape}."
         )
     baselines = as_baseline(baseline, images)
     start, end = (baselines, images) if insertion else (images, baselines)

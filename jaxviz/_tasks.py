@@ -185,8 +185,10 @@ def visualize(
     def write(target: int, loaded: tuple[int, Array | None], result: ClassVisualization) -> Record:
         written = output / f"visualize-{labels.name(target).replace(' ', '-').replace('/', '-')}.png"
         images.save(written, result.images)
+        image = jnp.asarray(result.images)
         return {
-            "target": class_of(model, jnp.asarray(result.images), target),
+            "target": class_of(model, image, target),
+            "prediction": classify(model, image)[0],
             "seed": seed,
             "scores": [float(score) for score in result.scores],
             "output": [str(written)],

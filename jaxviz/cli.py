@@ -282,7 +282,10 @@ def _report(records: list[dict[str, Any]], as_json: bool) -> None:
             result = f"{before['name']}, {_percent(before)} -> {after['name']}, {_percent(after)}"
             result += f"\n{record['steps']} steps, at most {record['largest_change_in_levels']} of 255 levels"
         else:
-            result = f"{record['target']['name']}, {_percent(record['target'])}"
+            target, prediction = record["target"], record["prediction"]
+            result = f"{target['name']}, {_percent(target)}"
+            if prediction["index"] != target["index"]:
+                result += f"\nseen as {prediction['name']}, {_percent(prediction)}"
         rows.append((record["method"], start, result, "\n".join(Path(name).name for name in record["output"])))
     columns = ("method", "start", "result", "written")
     _terminal.report(records, as_json=as_json, columns=columns, rows=rows)

@@ -15,6 +15,8 @@ import jaxviz.report
 import weights_convert
 from jaxviz.models import SqueezeNet
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 MODULES = [jaxviz, jaxviz.images, jaxviz.labels, jaxviz.figures, jaxviz.models, jaxviz.report, weights_convert]
 PUBLIC = [
     (module, name)

@@ -9,6 +9,8 @@ import pytest
 
 import jaxviz
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 MODEL = jax.tree_util.Partial(lambda images: images.sum((1, 2)))  # three classes
 IMAGES = np.ones((2, 4, 5, 3), np.float32)
 KEY = jax.random.key(0)

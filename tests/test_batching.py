@@ -10,6 +10,8 @@ import pytest
 
 from jaxviz._batching import map_examples, map_in_lanes
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 11])
 def test_map_examples_in_pieces_of_four(count):

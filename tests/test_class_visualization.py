@@ -7,6 +7,8 @@ from scipy.ndimage import gaussian_filter1d
 
 import jaxviz
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 PLAIN = {"max_jitter": 0, "blur_sigma": 0}
 KEY = jax.random.key(0)
 

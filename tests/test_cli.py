@@ -132,6 +132,19 @@ def test_visualize_keeps_to_valid_pixels(command, toy):
     assert record["target"]["score"] == pytest.approx(seen, rel=0.02)
 
 
+def test_visualize_says_what_the_image_is_seen_as_where_it_is_not_the_target(command, toy):
+    climb = ("--init-image", CHELSEA, "--num-steps", "1", "--size", "64")
+    (record,) = command("visualize", "stingray", "--step-size", "10000", *climb, "--json").records
+    assert record["prediction"] == record["target"]
+    assert "seen as" not in command("visualize", "stingray", "--step-size", "10000", *climb).out
+    (record,) = command("visualize", "snail", "--step-size", "0", *climb, "--json").records
+    prediction = record["prediction"]
+    assert prediction["index"] != record["target"]["index"] == 113
+    assert prediction["score"] > record["target"]["score"]
+    out = command("visualize", "snail", "--step-size", "0", *climb).out
+    assert f"seen as {prediction['name']}, {prediction['probability']:.1%}" in out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("saliency", CHELSEA, "--label"), ("fool", CHELSEA, "--target"), ("visualize", "snail")],

@@ -1,18 +1,16 @@
-"""The reference has every public name, and the tutorial's outputs are what its code says."""
+"""The reference has every public name, and the tutorial shows what its code does."""
 
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 import jaxviz
 
 DOCS = Path(__file__).parents[1] / "docs"
-NUMBER = re.compile(r"\d+(?:\.(\d+))?")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def test_the_reference_has_every_public_name():
@@ -34,31 +32,25 @@ def outputs(notebook: Any) -> list[list[tuple[str, str]]]:
     return found
 
 
-def alike(text: str, expected: str) -> bool:
-    """The same words, and numbers within a tenth, or one in the last digit that is shown.
-
-    Another processor rounds otherwise, and a fooling image may take a step more.
-    """
-    if NUMBER.sub("#", " ".join(text.split())) != NUMBER.sub("#", " ".join(expected.split())):
-        return False
-    pairs = zip(NUMBER.finditer(text), NUMBER.finditer(expected), strict=True)
-    return all(
-        math.isclose(float(a[0]), float(b[0]), rel_tol=0.1, abs_tol=1.01 * 10.0 ** -len(b[1] or "")) for a, b in pairs
-    )
+def words(text: str) -> str:
+    """The text without its numbers, which depend on how the processor rounds."""
+    return NUMBER.sub("#", " ".join(text.split()))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected", "same"),
-    [
-        ("cat: 17 steps", "cat: 18 steps", True),
-        ("0.71", "0.72", True),
-        ("17 steps", "21 steps", False),
-        ("0.71", "0.93", False),
-        ("a cat, 71%", "a dog, 71%", False),
-    ],
-)
-def test_alike(text, expected, same):
-    assert alike(text, expected) == same
+# What the page says of its numbers, with room for another processor's rounding. Run in the notebook, after it.
+FACTS = """
+assert (grown / (norm * distances))[0] > 0.95 > 0.5 > (grown / (norm * distances))[-1] > 0
+assert result.fooled.all() and (result.steps > 3).all()
+assert abs(change).max() < 60
+assert many.fooled.sum() >= 8
+assert (probabilities(model, from_uint8(pictures)).argmax(1) == targets)[many.fooled].all()
+assert still[many.fooled].sum() <= 2
+assert reached[0] <= 5 < 8 <= reached[1]
+assert spider.scores[0, -10:].mean() > 10 * spider.scores[0, 0]
+assert climbs.scores[7, -10:].mean() < 0.7 * climbs.scores[4, -10:].mean()
+assert sequence.scores[0, -10:].mean() > 5 * sequence.scores[0, 0]
+assert snails.mean() > 0.7
+"""
 
 
 def test_the_tutorial_shows_what_its_code_does(tmp_path):
@@ -67,7 +59,9 @@ def test_the_tutorial_shows_what_its_code_does(tmp_path):
     client = NotebookClient(
         notebook, timeout=None, coalesce_streams=True, record_timing=False, resources={"metadata": {"path": str(DOCS)}}
     )
+    notebook.cells.append(nbformat.v4.new_code_cell(FACTS))
     client.execute()
+    notebook.cells.pop()
     found, executed = outputs(notebook), tmp_path / "tutorial.ipynb"
     nbformat.write(notebook, executed)
     hint = f"if {executed} is right, put it in the place of docs/tutorial.ipynb"
@@ -76,6 +70,6 @@ def test_the_tutorial_shows_what_its_code_does(tmp_path):
         (ours, theirs)
         for cell, wanted in zip(found, expected, strict=True)
         for (kind, ours), (wanted_kind, theirs) in zip(cell, wanted, strict=True)
-        if kind != wanted_kind or not alike(ours, theirs)
+        if kind != wanted_kind or words(ours) != words(theirs)
     ]
     assert not wrong, hint

@@ -5,6 +5,8 @@ import pytest
 
 import jaxviz
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 
 def test_linear_model(any_linear, linear_images):
     labels = np.arange(6)
