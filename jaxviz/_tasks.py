@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxviz import figures, images, labels
 from jaxviz._class_visualization import ClassVisualization, class_visualizations
-from jaxviz._data_parallel import data_parallel
+from jaxviz._data_parallel import DataParallel, data_parallel
 from jaxviz._fooling import FoolingResult, fooling_images
 from jaxviz._model import Model
 from jaxviz._saliency import saliency_maps
@@ -73,6 +73,7 @@ def saliency(
 ) -> list[Job]:
     """STEM-saliency.png of each image file, for the given class or else the predicted one."""
     method = data_parallel(saliency_maps)
+    placed = _placed(model, method)
 
     def load(path: Path) -> tuple[Array, Record]:
         image = images.load(path, resize=resize)[0]
@@ -80,7 +81,7 @@ def saliency(
 
     def compute(loaded: list[tuple[Array, Record]]) -> np.ndarray:
         pictures, classes = zip(*loaded, strict=True)
-        return jax.device_get(method(model, jnp.stack(pictures), [found["index"] for found in classes]))
+        return jax.device_get(method(placed, jnp.stack(pictures), [found["index"] for found in classes]))
 
     def write(stem: str, loaded: tuple[Array, Record], saliency_map: np.ndarray) -> Record:
         image, found = loaded
@@ -102,13 +103,14 @@ def fool(
     Whether the model is fooled is decided by the file: it is read back from disk and classified.
     """
     method = data_parallel(fooling_images)
+    placed = _placed(model, method)
 
     def load(path: Path) -> Array:
         return images.load(path, resize=resize)[0]
 
     def compute(loaded: list[Array]) -> list[FoolingResult]:
         result = method(
-            model, jnp.stack(loaded), [target] * len(loaded), bounds=images.IMAGENET_BOUNDS, levels=256, **options
+            placed, jnp.stack(loaded), [target] * len(loaded), bounds=images.IMAGENET_BOUNDS, levels=256, **options
         )
         return [FoolingResult(*one) for one in zip(*jax.device_get(result), strict=True)]
 
@@ -161,6 +163,7 @@ def visualize(
 ) -> list[Job]:
     """visualize-CLASS.png of each class, the generated image as it is."""
     method = data_parallel(class_visualizations)
+    placed = _placed(model, method)
 
     def load(target: int) -> tuple[int, Array | None]:
         if init_image is None:
@@ -170,7 +173,7 @@ def visualize(
     def compute(loaded: list[tuple[int, Array | None]]) -> list[ClassVisualization]:
         indices, starts = zip(*loaded, strict=True)
         result = method(
-            model,
+            placed,
             indices,
             # of the class and the seed alone, whatever other classes are asked for
             key=jnp.stack([jax.random.fold_in(jax.random.key(seed), 0)] * len(indices)),
@@ -199,6 +202,11 @@ def visualize(
         Job(f"visualize {labels.name(target)}", about, partial(load, target), compute, partial(write, target))
         for target in targets
     ]
+
+
+def _placed(model: Model, method: DataParallel[..., Any]) -> Model:
+    """The model on every device of the method, copied there once instead of in every call."""
+    return jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))
 
 
 def _about(method: str, path: Path | None) -> Record:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxviz import images, labels
 from jaxviz._terminal import stems
@@ -76,7 +77,10 @@ def write(
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     photographs, errors = _read([Path(path) for path in paths], classes, size, resize)
-    study = Study(networks, photographs, targets, from_noise, from_photograph, seed, tuple(devices or jax.devices()))
+    devices = tuple(devices or jax.devices())
+    everywhere = jax.NamedSharding(jax.sharding.Mesh(np.array(devices), ("batch",)), jax.P())
+    networks = [network._replace(model=jax.device_put(network.model, everywhere)) for network in networks]
+    study = Study(networks, photographs, targets, from_noise, from_photograph, seed, devices)
     files, sections = Files(folder), []
     done: dict[str, Measured] = {}
     about: dict[str, Any] = {
