@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks import checks, results
 from benchmarks.results import Row
-from weights_convert.files import replacing
+from jaxviz._core.files import replacing
 
 # The rows that the README shows, and the family that jaxviz is compared with there
 _SHOWN = (

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.results import Row
-from weights_convert.files import replacing
+from jaxviz._core.files import replacing
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; the markers differ as well
 _STYLES = {

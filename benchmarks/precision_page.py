@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.files import replacing
+from jaxviz._core.files import replacing
 
 
 def summary(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:

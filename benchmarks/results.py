@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.files import replacing
+from jaxviz._core.files import replacing
 
 Row = dict[str, Any]
 

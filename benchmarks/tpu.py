@@ -12,7 +12,7 @@ from benchmarks.chips import CHIPS
 from benchmarks.results import Row
 from benchmarks.tpu_program import IMAGES, Case, abstract_model, compiled_for, devices_of, trivial_model
 from benchmarks.tpu_traffic import hbm_bytes
-from jaxviz._batching import TPU_LANES
+from jaxviz._rewrite.batching import TPU_LANES
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x2", "v5e:4x4", "v6e:4x4")
 _COLLECTIVES = (

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
 from jaxviz import images as _images
-from weights_convert.files import replacing
+from jaxviz._core.files import replacing
 
 _INCHES = 2.6  # of one picture: 260 pixels at `save`'s resolution, so that 224 are not scaled down
 

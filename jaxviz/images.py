@@ -16,8 +16,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
-from jaxviz._image_files import decode
-from weights_convert.files import replacing
+from jaxviz._core.decoding import decode
+from jaxviz._core.files import replacing
 
 PathLike: TypeAlias = str | os.PathLike[str]
 

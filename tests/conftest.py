@@ -15,7 +15,7 @@ import pytest
 
 import jaxviz
 from jaxviz import cli
-from jaxviz._command import configure
+from jaxviz.cli.options import configure
 
 collect_ignore = ["programs"]  # run by tests, in processes of their own
 

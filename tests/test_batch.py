@@ -15,8 +15,8 @@ from PIL import Image
 
 import jaxviz
 from jaxviz import images
-from jaxviz.batch import command as batch_command
 from jaxviz.batch import methods, work
+from jaxviz.cli import batch as batch_command
 
 SIZE = 5  # items; two shards of two and one of one
 WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxviz._batching import map_examples, map_in_lanes
+from jaxviz._rewrite.batching import map_examples, map_in_lanes
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
 

@@ -279,7 +279,8 @@ def test_the_entry_point():
 
 
 def test_without_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "jaxviz.cli")
+    for name in [name for name in sys.modules if name.startswith("jaxviz.cli")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "typer", None)
     with pytest.raises(SystemExit, match=r"needs the extra `app` .*typer.*: pip install \"jaxviz\[app\]\""):
         importlib.import_module("jaxviz.cli")

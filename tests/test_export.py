@@ -13,7 +13,8 @@ from flax import nnx
 from typer.testing import CliRunner
 
 import jaxviz
-from jaxviz import _export, cli, weights
+from jaxviz import cli, weights
+from jaxviz.cli import export
 from jaxviz.models import VGG16, SqueezeNet
 
 SIZE = 64
@@ -147,7 +148,7 @@ def test_each_platform_has_its_own_program_in_it(method):
     # The client compiles no symbolic shapes, so here there are two images. A CPU can compile what a TPU would be given;
     # there, two windows (pooling, and its gradient as XLA expands it) are left of each of the five poolings: conv1's,
     # and those of the two parts of fire3 and of fire5. The one of the CPU is how XLA looks for a NaN in an image.
-    exported = _export.export(_export.FORMS[method](2, SIZE), *abstract(squeezenet_of_5))
+    exported = export.export(export.FORMS[method](2, SIZE), *abstract(squeezenet_of_5))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     args, kwargs = jax.tree.unflatten(exported.in_tree, shapes)
@@ -164,7 +165,7 @@ def test_each_platform_has_its_own_program_in_it(method):
 @pytest.mark.parametrize("method", ["saliency", "fool", "visualize"])
 def test_vgg16_is_lowered_without_weights(method):
     (n,) = jax.export.symbolic_shape("n")
-    exported = _export.export(_export.FORMS[method](n, 224), *abstract(lambda: VGG16(rngs=nnx.Rngs(0))))
+    exported = export.export(export.FORMS[method](n, 224), *abstract(lambda: VGG16(rngs=nnx.Rngs(0))))
     again = jax.export.deserialize(exported.serialize())
     assert again.platforms == ("cpu", "cuda", "tpu")
     assert len(exported.serialize()) < 1e6  # no weight is in it
@@ -176,7 +177,7 @@ def test_vgg16():
     arrays = {name: 0.05 * np.resize(values, leaf.shape) for name, leaf in shapes.items()}
     model = structure.unflatten(map(jnp.asarray, arrays.values()))
     (n,) = jax.export.symbolic_shape("n")
-    exported = _export.export(_export.FORMS["saliency"](n, 32), structure, arrays)
+    exported = export.export(export.FORMS["saliency"](n, 32), structure, arrays)
     program = jax.jit(jax.export.deserialize(exported.serialize()).call)
     images, labels = IMAGES[:3, :32, :32], np.array([0, 4, 7], np.int32)
     found = np.asarray(program(arrays, images, labels))

@@ -38,7 +38,7 @@ def test_a_second_call_compiles_nothing(tmp_path):
 
 
 def test_each_core_is_a_device():
-    program = "import jax; from jaxviz import _command; _command.configure(); print(jax.device_count())"
+    program = "import jax; from jaxviz.cli import options; options.configure(); print(jax.device_count())"
     for environment, expected in (({}, len(os.sched_getaffinity(0))), ({"JAX_NUM_CPU_DEVICES": "5"}, 5)):
         done = subprocess.run(
             [sys.executable, "-c", program],

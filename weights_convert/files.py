@@ -1,15 +1,13 @@
-"""Weight files in jaxviz's layout (safetensors), and files that are there whole or not at all."""
+"""Weight files in jaxviz's layout (safetensors)."""
 
-import contextlib
-import os
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from jaxviz._core.files import cannot_write, replacing
 
 CONVERTER_VERSION = "1"
 
@@ -39,14 +37,6 @@ def write(path: Path, weights: Weights) -> None:
         raise cannot_write(path.parent, error) from error
 
 
-def cannot_write(folder: Path, error: Exception) -> OSError:
-    """What to say, and what to do, when a folder is full or cannot be written."""
-    return OSError(
-        f"cannot write to {folder} ({getattr(error, 'strerror', None) or error}): make room there, or choose another "
-        f"folder (for the cache, set JAXVIZ_CACHE)"
-    )
-
-
 def read(path: Path) -> Weights:
     """Reads what `write` wrote.
 
@@ -67,20 +57,3 @@ def read(path: Path) -> Weights:
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is damaged, or no safetensors file ({error}); {again}.") from error
     return Weights(arrays, metadata["architecture"], metadata["source"], metadata["source_sha256"])
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path` to write to, which takes its place when the block ends without an error.
-
-    Nobody ever sees half a file, not even of two processes that write the same one.
-    """
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
-    temporary.touch(0o666, exist_ok=False)  # less the umask, which cannot be asked for without changing it
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # or a machine that loses power may keep the name without the content
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

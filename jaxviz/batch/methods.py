@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxviz import images
-from jaxviz._batching import map_examples
-from jaxviz._class_visualization import class_visualizations
-from jaxviz._data_parallel import data_parallel, jit_over_examples
-from jaxviz._fooling import fooling_images
-from jaxviz._model import Model, as_model, class_score
-from jaxviz._saliency import saliency_with_scores
+from jaxviz._core.model import Model, as_model, class_score
+from jaxviz._core.sharding import data_parallel, jit_over_examples
+from jaxviz._methods.class_visualization import class_visualizations
+from jaxviz._methods.fooling import fooling_images
+from jaxviz._methods.saliency import saliency_with_scores
+from jaxviz._rewrite.batching import map_examples
 
 Arrays = Mapping[str, np.ndarray]
 

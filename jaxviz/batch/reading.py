@@ -6,7 +6,7 @@ from pathlib import Path
 import grain
 import numpy as np
 
-from jaxviz._image_files import decode
+from jaxviz._core.decoding import decode
 
 # Pillow decodes and resizes without Python's lock. The threads are few, so that they do not crowd out the computation
 # where that is the CPU's, too, and the images that wait are few, so that memory stays small.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from weights_convert.files import cannot_write, replacing
+from jaxviz._core.files import cannot_write, replacing
 
 Record = dict[str, Any]
 

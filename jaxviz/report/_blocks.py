@@ -9,8 +9,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from jaxviz import figures
+from jaxviz._core.files import replacing
 from jaxviz.report import _plots
-from weights_convert.files import replacing
 
 
 class Picture(NamedTuple):

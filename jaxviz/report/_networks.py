@@ -11,10 +11,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxviz import weights
-from jaxviz._arguments import as_images
-from jaxviz._batching import map_examples
-from jaxviz._data_parallel import DataParallel, jit_over_examples
-from jaxviz._model import Model, as_model
+from jaxviz._core.arguments import as_images
+from jaxviz._core.model import Model, as_model
+from jaxviz._core.sharding import DataParallel, jit_over_examples
+from jaxviz._rewrite.batching import map_examples
 
 _TITLES = {"squeezenet1_0": "SqueezeNet 1.0", "squeezenet1_1": "SqueezeNet 1.1", "vgg16": "VGG16"}
 _SQUEEZENET = {"conv10": "conv10", **{f"fire{i}": f"fires/{i - 2}" for i in range(9, 1, -1)}, "conv1": "conv1"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from jaxviz._core.files import replacing
 from jaxviz.report._blocks import Section
-from weights_convert.files import replacing
 
 
 def write(

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxviz import data_parallel, images, labels
-from jaxviz._data_parallel import DataParallel
+from jaxviz._core.sharding import DataParallel
 from jaxviz.report._networks import Network, in_chunks, scores, softmax
 
 Tick = Callable[[str], None]  # is told what has just been finished

@@ -7,10 +7,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxviz._arguments import Labels, as_images, as_labels
-from jaxviz._batching import map_examples
-from jaxviz._data_parallel import jit_over_examples
-from jaxviz._model import Model, as_model, class_gradient, class_score, l2_normalize
+from jaxviz._core.arguments import Labels, as_images, as_labels
+from jaxviz._core.model import Model, as_model, class_gradient, class_score, l2_normalize
+from jaxviz._core.sharding import jit_over_examples
+from jaxviz._rewrite.batching import map_examples
 
 
 class Tangent(NamedTuple):

@@ -10,13 +10,12 @@ import jax
 import numpy as np
 
 from jaxviz import images, labels
-from jaxviz._terminal import stems
+from jaxviz._core.files import replacing, stems
 from jaxviz.report import _cost, _page
 from jaxviz.report._blocks import Files, Section
 from jaxviz.report._networks import Network
 from jaxviz.report._steps import STEPS
 from jaxviz.report._study import Measured, Photograph, Study
-from weights_convert.files import replacing
 
 Progress = Callable[[str, int, int, str], None]
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxviz import _attacks, images
+from jaxviz import images
+from jaxviz._methods import attacks
 from jaxviz.report._networks import in_chunks, scores
 from jaxviz.report._study import Measured, Study, Tick
 from jaxviz.report.measurements.survival import TRANSFORMATIONS, predicted
@@ -60,7 +61,7 @@ def measure(
                 {} if attack == "FGSM" else {"num_steps": num_steps, "norm": "l2" if attack == "L2 PGD" else "linf"}
             )
             found = in_chunks(
-                study.method(_attacks.fgsm if attack == "FGSM" else _attacks.pgd),
+                study.method(attacks.fgsm if attack == "FGSM" else attacks.pgd),
                 model,
                 batch,
                 np.tile(classes, len(sizes)),

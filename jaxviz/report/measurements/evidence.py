@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxviz import _perturbation_curves
+from jaxviz._methods import perturbation_curves
 from jaxviz.report._measures import centre_order
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
@@ -46,8 +46,8 @@ def measure(
         orders = np.concatenate(list(maps.values()))
         found = {}
         for kind, curve in (
-            ("deletion", _perturbation_curves.deletion_curve),
-            ("insertion", _perturbation_curves.insertion_curve),
+            ("deletion", perturbation_curves.deletion_curve),
+            ("insertion", perturbation_curves.insertion_curve),
         ):
             result = in_chunks(
                 study.method(curve),

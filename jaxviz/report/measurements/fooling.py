@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxviz import _fooling, images
+from jaxviz import images
+from jaxviz._methods import fooling
 from jaxviz.report._measures import change
 from jaxviz.report._networks import in_chunks, softmax
 from jaxviz.report._study import Measured, Study, Tick, normalized, seen
@@ -29,7 +30,7 @@ def measure(
     networks, arrays = {}, {}
     for network in study.networks:
         result = in_chunks(
-            study.method(_fooling.fooling_images),
+            study.method(fooling.fooling_images),
             network.model,
             normalized(study.pixels[owners]),
             np.asarray(wanted),

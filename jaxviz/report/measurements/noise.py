@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxviz import _integrated_gradients, _saliency, _smooth_grad
+from jaxviz._methods import integrated_gradients, saliency, smooth_grad
 from jaxviz.report._measures import one_level_noise, rank_correlation, roughness
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
@@ -34,8 +34,8 @@ def measure(
     shaken = np.stack([[one_level_noise(picture, random) for picture in study.pixels] for _ in range(copies)])
     everything, repeated = np.concatenate([study.pixels[None], shaken]), np.tile(labels, copies + 1)
     flat = normalized(everything.reshape(-1, *everything.shape[2:]))
-    plain_method, smooth_method = study.method(_saliency.saliency_maps), study.method(_smooth_grad.smooth_grad)
-    integral_method = study.method(_integrated_gradients.integrated_gradients)
+    plain_method, smooth_method = study.method(saliency.saliency_maps), study.method(smooth_grad.smooth_grad)
+    integral_method = study.method(integrated_gradients.integrated_gradients)
     networks, maps = {}, {}
     for network in study.networks:
         plain = in_chunks(plain_method, network.model, flat, repeated, size=study.size)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxviz import _saliency
+from jaxviz._methods import saliency
 from jaxviz.report._measures import rank_correlation
 from jaxviz.report._networks import in_chunks, untrained
 from jaxviz.report._study import Measured, Study, Tick, normalized
@@ -26,7 +26,7 @@ def measure(study: Study, done: Mapping[str, Measured], *, tick: Tick) -> Measur
         stages, correlations, model = [trained], [], network.model
         for place, (layer, path) in enumerate(network.layers.items()):
             model = untrained(model, path, seed=[study.seed, place])
-            method = study.method(_saliency.saliency_maps)
+            method = study.method(saliency.saliency_maps)
             stages.append(in_chunks(method, model, batch, labels, size=study.size))
             pairs = zip(trained, stages[-1], strict=True)
             correlations.append([rank_correlation(before, after) for before, after in pairs])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxviz import _saliency
+from jaxviz._methods import saliency
 from jaxviz.report._measures import area_share, smallest_box
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
@@ -23,7 +23,7 @@ def measure(study: Study, done: Mapping[str, Measured], *, tick: Tick, share: fl
     maps, networks = {}, {}
     for network in study.networks:
         found = in_chunks(
-            study.method(_saliency.saliency_maps),
+            study.method(saliency.saliency_maps),
             network.model,
             normalized(study.pixels),
             np.asarray(labels),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxviz import _fooling, images
+from jaxviz import images
 from jaxviz.report._measures import blurred, change, jpeg, shifted
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
@@ -44,7 +44,7 @@ def measure(
     for network in study.networks:
         runs = fooling.numbers["networks"][network.name]
         targets = np.asarray([run["target"]["index"] for run in runs])
-        method, start = study.method(_fooling.fooling_images), normalized(study.pixels[owners])
+        method, start = study.method(fooling_images), normalized(study.pixels[owners])
         options = {"size": len(runs), "step_size": settings["step_size"], "bounds": images.IMAGENET_BOUNDS}
         naive = in_chunks(method, network.model, start, targets, max_steps=settings["max_steps"], **options)
         driven = in_chunks(

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz import _class_visualization, images, labels
+from jaxviz import images, labels
+from jaxviz._methods import class_visualization
 from jaxviz.report._measures import roughness
 from jaxviz.report._networks import softmax
 from jaxviz.report._study import Measured, Study, Tick, normalized, seen
@@ -47,7 +48,7 @@ def measure(
         todo = list(dict.fromkeys(runs + (grid if index == 0 else [])))
         key = jax.random.fold_in(jax.random.key(study.seed), 0)
         result = jax.device_get(
-            study.method(_class_visualization.class_visualizations)(
+            study.method(class_visualization.class_visualizations)(
                 network.model,
                 [run[0] for run in todo],
                 key=jnp.stack([key] * len(todo)),

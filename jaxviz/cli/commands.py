@@ -1,38 +1,32 @@
-"""The command `jaxviz` (extra `app`).
+"""The commands.
 
 What only a command needs is imported inside it, so that `--help` does not wait for Flax and matplotlib.
 """
 
 import json
-import os
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-_NEEDS_APP = 'The command `jaxviz` needs the extra `app` ({}): pip install "jaxviz[app]"'
+import typer
 
-try:
-    import typer
-
-    from jaxviz import _terminal
-    from jaxviz._command import (
-        Images,
-        Json,
-        MethodName,
-        ModelName,
-        ModelOption,
-        Output,
-        Resize,
-        Seed,
-        Weights,
-        configure,
-        find,
-        load,
-    )
-    from jaxviz.batch.command import batch
-except ImportError as error:
-    raise SystemExit(_NEEDS_APP.format(error)) from error
+from jaxviz._core.files import replacing
+from jaxviz.cli import console
+from jaxviz.cli.batch import batch
+from jaxviz.cli.options import (
+    Images,
+    Json,
+    MethodName,
+    ModelName,
+    ModelOption,
+    Output,
+    Resize,
+    Seed,
+    Weights,
+    configure,
+    find,
+    load,
+)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -52,16 +46,16 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The most probable classes of each photograph."""
-    from jaxviz import _tasks
+    from jaxviz.cli import jobs
 
     network = load(model, weights)
-    records = _run(_tasks.predict(network, images, top=top, resize=resize))
+    records = _run(jobs.predict(network, images, top=top, resize=resize))
     rows = [
         (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
         for record in records
         for place, found in enumerate(record.get("classes", []))
     ]
-    _terminal.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
+    console.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
 
 
 @app.command()
@@ -77,11 +71,11 @@ def saliency(
     as_json: Json = False,
 ) -> None:
     """How much each pixel moves the score of a class: writes STEM-saliency.png."""
-    from jaxviz import _tasks
+    from jaxviz.cli import jobs
 
     index = None if label is None else find(label)
-    network, output = load(model, weights), _terminal.folder(output)
-    _report(_run(_tasks.saliency(network, images, output, label=index, resize=resize)), as_json)
+    network, output = load(model, weights), console.folder(output)
+    _report(_run(jobs.saliency(network, images, output, label=index, resize=resize)), as_json)
 
 
 @app.command()
@@ -98,12 +92,12 @@ def fool(
     as_json: Json = False,
 ) -> None:
     """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
-    from jaxviz import _tasks
+    from jaxviz.cli import jobs
 
     index = find(target)
     options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence, "resize": resize}
-    network, output = load(model, weights), _terminal.folder(output)
-    _report(_run(_tasks.fool(network, images, output, target=index, **options)), as_json)
+    network, output = load(model, weights), console.folder(output)
+    _report(_run(jobs.fool(network, images, output, target=index, **options)), as_json)
 
 
 @app.command()
@@ -124,7 +118,7 @@ def visualize(
     as_json: Json = False,
 ) -> None:
     """The image that the network makes of a class: writes visualize-CLASS.png."""
-    from jaxviz import _tasks
+    from jaxviz.cli import jobs
 
     indices = [find(text) for text in classes]
     options = {
@@ -136,9 +130,8 @@ def visualize(
         "blur_every": blur_every,
         "blur_sigma": blur_sigma,
     }
-    network, output = load(model, weights), _terminal.folder(output)
-    jobs = _tasks.visualize(network, indices, output, seed=seed, init_image=init_image, **options)
-    _report(_run(jobs), as_json)
+    network, output = load(model, weights), console.folder(output)
+    _report(_run(jobs.visualize(network, indices, output, seed=seed, init_image=init_image, **options)), as_json)
 
 
 @app.command()
@@ -150,17 +143,16 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """All three methods on two sample photographs: figures, a table and results.json."""
-    from jaxviz import _tasks
-    from weights_convert.files import replacing
+    from jaxviz.cli import jobs
 
-    network, output = load(model, weights), _terminal.folder(output)
+    network, output = load(model, weights), console.folder(output)
     photos = _sample_photographs()
     records = _run(
         [
-            *_tasks.saliency(network, photos, output),
-            *_tasks.fool(network, photos, output, target=find("stingray")),
-            *_tasks.visualize(network, [find("tarantula")], output, seed=seed),
-            *_tasks.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
+            *jobs.saliency(network, photos, output),
+            *jobs.fool(network, photos, output, target=find("stingray")),
+            *jobs.visualize(network, [find("tarantula")], output, seed=seed),
+            *jobs.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
         ]
     )
     with replacing(output / "results.json") as temporary:
@@ -190,13 +182,13 @@ def export(
 
     The program takes the weights, any number of images, and the method's settings.
     """
-    from jaxviz import _export
+    from jaxviz.cli.export import script, write
 
     options = {"lanes": lanes, "levels": levels, "num_steps": num_steps, "init_images": init_images}
     given = {name: value for name, value in options.items() if value is not None}
     configure()
-    about = _export.write(output, method, model, weights=weights, size=size, **given)
-    print(_export.script(output, about))
+    about = write(output, method, model, weights=weights, size=size, **given)
+    print(script(output, about))
 
 
 @app.command()
@@ -239,7 +231,7 @@ def report(
 
     configure()
     networks = report.load(model or ["squeezenet1_1"])
-    with _terminal.bars() as progress:
+    with console.bars() as progress:
         record = report.write(
             networks,
             images or _sample_photographs(),
@@ -252,7 +244,7 @@ def report(
             resize=resize,
             progress=progress,
         )
-    _terminal.report_written(record, output / "index.html", as_json=as_json)
+    console.report_written(record, output / "index.html", as_json=as_json)
 
 
 app.command()(batch)
@@ -262,11 +254,11 @@ def _sample_photographs() -> list[Path]:
     return [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
 
 
-def _run(jobs: list[_terminal.Job]) -> list[_terminal.Record]:
+def _run(jobs: list[console.Job]) -> list[console.Record]:
     """Does the jobs, so many at once as there are devices."""
     import jax
 
-    return _terminal.run(jobs, at_once=jax.device_count())
+    return console.run(jobs, at_once=jax.device_count())
 
 
 def _report(records: list[dict[str, Any]], as_json: bool) -> None:
@@ -288,28 +280,8 @@ def _report(records: list[dict[str, Any]], as_json: bool) -> None:
                 result += f"\nseen as {prediction['name']}, {_percent(prediction)}"
         rows.append((record["method"], start, result, "\n".join(Path(name).name for name in record["output"])))
     columns = ("method", "start", "result", "written")
-    _terminal.report(records, as_json=as_json, columns=columns, rows=rows)
+    console.report(records, as_json=as_json, columns=columns, rows=rows)
 
 
 def _percent(found: dict[str, Any]) -> str:
     return f"{found['probability']:.1%}"
-
-
-def main() -> None:
-    """Runs the command; an error that a user can mend is one line, not a traceback."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == _terminal.INTERRUPTED:
-            # XLA goes on compiling behind the interrupt (jaxlib 0.10): the usual end of Python would wait for it, for
-            # minutes maybe, and then often crash.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(_terminal.INTERRUPTED)
-        raise
-    except ModuleNotFoundError as error:  # a part of the extra, imported inside a command
-        _terminal.fail(_NEEDS_APP.format(error))
-        raise SystemExit(1) from error
-    except (ValueError, IndexError, ImportError, OSError) as error:
-        _terminal.fail(str(error))
-        raise SystemExit(1) from error

@@ -8,10 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number, as_size
-from jaxviz._batching import map_examples
-from jaxviz._data_parallel import jit_over_examples
-from jaxviz._model import Model, as_model, class_gradient, class_loss, l2_norm, l2_normalize, working_dtype
+from jaxviz._core.arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number, as_size
+from jaxviz._core.model import Model, as_model, class_gradient, class_loss, l2_norm, l2_normalize, working_dtype
+from jaxviz._core.sharding import jit_over_examples
+from jaxviz._rewrite.batching import map_examples
 
 
 def fgsm(

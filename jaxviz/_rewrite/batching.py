@@ -2,7 +2,7 @@
 
 Both take functions of one example, so that per-example norms, keys and stops come out right by themselves. The function
 is traced once, and evaluated as suits the platform that the program is lowered for: on a CPU a few examples at a time,
-with the slow operations replaced (`jaxviz._accelerate`), elsewhere all examples, or many, at once.
+with the slow operations replaced (`jaxviz._rewrite.accelerate`), elsewhere all examples, or many, at once.
 """
 
 import math
@@ -14,7 +14,7 @@ import jax.core
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxviz._accelerate import for_platforms
+from jaxviz._rewrite.accelerate import for_platforms
 
 _T = TypeVar("_T")
 

@@ -146,16 +146,3 @@ def folder(path: Path) -> Path:
     """A folder to write to, made if need be."""
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def stems(paths: Sequence[Path]) -> list[str]:
-    """A name for the output of each file: its own, numbered from the second file of that name on.
-
-    Upper and lower case are the same, as they are to some file systems.
-    """
-    names: list[str] = []
-    for path in paths:
-        taken = {name.casefold() for name in names}
-        candidates = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
-        names.append(next(name for name in candidates if name.casefold() not in taken))
-    return names

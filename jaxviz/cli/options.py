@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from jaxviz._model import Model
+    from jaxviz._core.model import Model
 
 
 class ModelName(StrEnum):

@@ -19,10 +19,10 @@ import numpy as np
 
 from jaxviz import images as image_space
 from jaxviz import weights as sources
-from jaxviz._class_visualization import class_visualizations
-from jaxviz._fooling import fooling_images
-from jaxviz._saliency import saliency_maps
-from weights_convert.files import cannot_write, replacing
+from jaxviz._core.files import cannot_write, replacing
+from jaxviz._methods.class_visualization import class_visualizations
+from jaxviz._methods.fooling import fooling_images
+from jaxviz._methods.saliency import saliency_maps
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _SPACE = f"RGB over 255, minus {image_space.IMAGENET_MEAN}, over {image_space.IMAGENET_STD}"

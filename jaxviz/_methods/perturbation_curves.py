@@ -9,10 +9,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
-from jaxviz._arguments import Baseline, Labels, as_array, as_baseline, as_images, as_labels, as_size, on_device
-from jaxviz._batching import map_examples
-from jaxviz._data_parallel import jit_over_examples
-from jaxviz._model import Model, as_model, class_score
+from jaxviz._core.arguments import Baseline, Labels, as_array, as_baseline, as_images, as_labels, as_size, on_device
+from jaxviz._core.model import Model, as_model, class_score
+from jaxviz._core.sharding import jit_over_examples
+from jaxviz._rewrite.batching import map_examples
 
 
 class Curve(NamedTuple):

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.extend import core, source_info_util
 from jax.sharding import AxisType
 
-from jaxviz._max_pool import max_pool, max_pool_gradient, windows_of
+from jaxviz._rewrite.max_pool import max_pool, max_pool_gradient, windows_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Platform = Literal["cpu", "tpu"]

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxviz._model import FlatModel, num_classes, working_dtype
+from jaxviz._core.model import FlatModel, num_classes, working_dtype
 
 Labels: TypeAlias = ArrayLike | Sequence[int]
 Bound: TypeAlias = ArrayLike | Sequence[float | int]

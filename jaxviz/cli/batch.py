@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jaxviz import _terminal
-from jaxviz._command import Json, MethodName, ModelName, ModelOption, Output, Resize, Weights, find, load
+from jaxviz.cli import console
+from jaxviz.cli.options import Json, MethodName, ModelName, ModelOption, Output, Resize, Weights, find, load
 
 if TYPE_CHECKING:
     from jaxviz.batch.methods import Method
@@ -207,7 +207,7 @@ def _summary(work: "Work", store: Any, count: int, done: int, seconds: float, *,
     }
     rows = [(name.replace("_", " "), value) for name, value in summary.items() if not isinstance(value, dict)]
     rows += [(f"seconds waiting for {name}", value) for name, value in summary["seconds_waiting_for"].items()]
-    _terminal.report([summary], as_json=as_json, columns=("", store.folder.name), rows=rows)
+    console.report([summary], as_json=as_json, columns=("", store.folder.name), rows=rows)
     if errors:
-        _terminal.fail(f"{errors} of the items failed; their records in {store.folder} say why.")
+        console.fail(f"{errors} of the items failed; their records in {store.folder} say why.")
         raise typer.Exit(1)

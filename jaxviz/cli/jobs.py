@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxviz import figures, images, labels
-from jaxviz._class_visualization import ClassVisualization, class_visualizations
-from jaxviz._data_parallel import DataParallel, data_parallel
-from jaxviz._fooling import FoolingResult, fooling_images
-from jaxviz._model import Model
-from jaxviz._saliency import saliency_maps
-from jaxviz._terminal import Job, Record, stems
+from jaxviz._core.files import stems
+from jaxviz._core.model import Model
+from jaxviz._core.sharding import DataParallel, data_parallel
+from jaxviz._methods.class_visualization import ClassVisualization, class_visualizations
+from jaxviz._methods.fooling import FoolingResult, fooling_images
+from jaxviz._methods.saliency import saliency_maps
+from jaxviz.cli.console import Job, Record
 
 _GAIN = 10.0  # of the magnified difference
 

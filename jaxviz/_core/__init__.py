@@ -1,0 +1,1 @@
+"""What every method stands on: the model, its arguments, devices, and files."""

@@ -1,0 +1,1 @@
+"""Traced programs, changed before they are compiled."""

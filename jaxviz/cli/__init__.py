@@ -1,0 +1,32 @@
+"""The command `jaxviz` (extra `app`)."""
+
+import os
+import sys
+
+_NEEDS_APP = 'The command `jaxviz` needs the extra `app` ({}): pip install "jaxviz[app]"'
+
+try:
+    from jaxviz.cli import console
+    from jaxviz.cli.commands import app
+except ImportError as error:
+    raise SystemExit(_NEEDS_APP.format(error)) from error
+
+
+def main() -> None:
+    """Runs the command; an error that a user can mend is one line, not a traceback."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == console.INTERRUPTED:
+            # XLA goes on compiling behind the interrupt (jaxlib 0.10): the usual end of Python would wait for it, for
+            # minutes maybe, and then often crash.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(console.INTERRUPTED)
+        raise
+    except ModuleNotFoundError as error:  # a part of the extra, imported inside a command
+        console.fail(_NEEDS_APP.format(error))
+        raise SystemExit(1) from error
+    except (ValueError, IndexError, ImportError, OSError) as error:
+        console.fail(str(error))
+        raise SystemExit(1) from error
