@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxviz import images
+from jaxviz._methods.fooling import fooling_images
 from jaxviz.report._measures import blurred, change, jpeg, shifted
 from jaxviz.report._networks import in_chunks
 from jaxviz.report._study import Measured, Study, Tick, normalized
