@@ -80,7 +80,7 @@ def test_a_map_with_a_nan_and_an_unknown_class_are_nan(linear, linear_images):
         labels
     )
     unknown = [False, True, True, True, False, False]
-    np.testing.assert_array_equal(np.isnan(curve.areas), unknown)
+    np.testing.assert_array_equal(np.isnan(curve.auc), unknown)
     np.testing.assert_array_equal(np.isnan(curve.probabilities).all(1), unknown)
     assert np.isfinite(np.asarray(curve.probabilities)[[0, 4, 5]]).all()
 
@@ -114,5 +114,13 @@ def test_of_photographs(squeezenet, photographs):
         assert_plain(insertion, i, plain_curve(scores_of, blur, image, *rest))
     random = np.random.default_rng(0).random(maps.shape)
     by_chance = jaxviz.deletion_curve(squeezenet, images, labels, random, num_steps=16)
-    print("mean deletion area", deletion.areas.mean(), "by chance", by_chance.areas.mean())
-    assert deletion.areas.mean() < 0.7 * by_chance.areas.mean()
+    print("mean deletion area", deletion.auc.mean(), "by chance", by_chance.auc.mean())
+    assert deletion.auc.mean() < 0.7 * by_chance.auc.mean()
+
+
+def test_the_old_names_are_deprecated(linear, linear_images):
+    with pytest.warns(DeprecationWarning, match=r"jaxviz\.PerturbationCurve"):
+        assert jaxviz.Curve is jaxviz.PerturbationCurve
+    curve = jaxviz.deletion_curve(linear.model, linear_images, LABELS, linear_images[..., 0], num_steps=2)
+    with pytest.warns(DeprecationWarning, match="`auc`"):
+        assert curve.areas is curve.auc

@@ -1,5 +1,6 @@
 """Deletion and insertion (Petsiuk et al. 2018): does the class depend on the pixels that a map calls important?"""
 
+import warnings
 from typing import NamedTuple, SupportsIndex
 
 import jax
@@ -15,18 +16,25 @@ from jaxviz._core.sharding import jit_over_examples
 from jaxviz._rewrite.batching import map_examples
 
 
-class Curve(NamedTuple):
+class PerturbationCurve(NamedTuple):
     """What `deletion_curve` and `insertion_curve` measured, one entry for each image.
 
     Attributes:
         fractions: (n, num_steps + 1), the share of the pixels that has been exchanged, from 0 to 1.
         probabilities: (n, num_steps + 1), the label's softmax probability at each.
-        areas: (n,), in 0 to 1: the area under the probabilities over the fractions, by trapezoids.
+        auc: (n,), in 0 to 1: the area under the curve of probabilities over fractions, by the trapezoidal rule.
     """
 
     fractions: Float[Array, "n t"]
     probabilities: Float[Array, "n t"]
-    areas: Float[Array, " n"]
+    auc: Float[Array, " n"]
+
+    @property
+    def areas(self) -> Float[Array, " n"]:
+        """Deprecated: the old name of `auc`."""
+        message = "`areas` is now `auc`; the old name will be removed in version 0.2."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.auc
 
 
 def deletion_curve(
@@ -37,7 +45,7 @@ def deletion_curve(
     *,
     num_steps: SupportsIndex = 50,
     baseline: Baseline = 0.0,
-) -> Curve:
+) -> PerturbationCurve:
     r"""The label's probability while the most salient pixels are replaced by a baseline.
 
     After step s the floor(s h w / `num_steps`) pixels of the largest values in the map are replaced, in all channels,
@@ -54,7 +62,7 @@ def deletion_curve(
             the mean colour, as in the paper.
 
     Returns:
-        Curve(fractions, probabilities, areas).
+        PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
@@ -84,7 +92,7 @@ def insertion_curve(
     *,
     baseline: Baseline,
     num_steps: SupportsIndex = 50,
-) -> Curve:
+) -> PerturbationCurve:
     r"""The label's probability while the most salient pixels are put into a baseline.
 
     `deletion_curve` the other way round: after step s the floor(s h w / `num_steps`) pixels of the largest values in
@@ -102,7 +110,7 @@ def insertion_curve(
         num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
 
     Returns:
-        Curve(fractions, probabilities, areas).
+        PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
@@ -133,7 +141,7 @@ def _curve(
     num_steps: SupportsIndex,
     baseline: Baseline,
     insertion: bool,
-) -> Curve:
+) -> PerturbationCurve:
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
@@ -158,13 +166,13 @@ def _perturbation_curve(
     maps: Shaped[Array, "n h w"],
     *,
     num_steps: int,
-) -> Curve:
+) -> PerturbationCurve:
     pixels = maps.shape[1] * maps.shape[2]
     counts = np.arange(num_steps + 1) * pixels // num_steps
 
     def measure(
         start: Float[Array, "h w c"], end: Float[Array, "h w c"], label: Int[Array, ""], scores: Shaped[Array, "h w"]
-    ) -> Curve:
+    ) -> PerturbationCurve:
         order = jnp.argsort(scores.ravel(), stable=True, descending=True)
         ranks = jnp.zeros(pixels, jnp.int32).at[order].set(jnp.arange(pixels, dtype=jnp.int32)).reshape(scores.shape)
 
@@ -176,6 +184,6 @@ def _perturbation_curve(
         probabilities = lax.map(probability, jnp.asarray(counts, jnp.int32))
         probabilities = jnp.where(jnp.isnan(scores).any(), jnp.nan, probabilities)
         fractions = jnp.asarray(counts / pixels, probabilities.dtype)
-        return Curve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
+        return PerturbationCurve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
 
     return map_examples(measure, start, end, labels, maps)
