@@ -1,4 +1,4 @@
-"""Deletion and insertion (Petsiuk et al. 2018): does the class depend on the pixels that a map calls important?"""
+"""Deletion and insertion curves (Petsiuk et al. 2018): does the class depend on a map's most salient pixels?"""
 
 import warnings
 from typing import NamedTuple, SupportsIndex
@@ -17,11 +17,11 @@ from jaxviz._rewrite.batching import map_examples
 
 
 class PerturbationCurve(NamedTuple):
-    """What `deletion_curve` and `insertion_curve` measured, one entry for each image.
+    """Result of `deletion_curve` and `insertion_curve`, one entry for each image.
 
     Attributes:
-        fractions: (n, num_steps + 1), the share of the pixels that has been exchanged, from 0 to 1.
-        probabilities: (n, num_steps + 1), the label's softmax probability at each.
+        fractions: (n, num_steps + 1), the fraction of pixels replaced, from 0 to 1.
+        probabilities: (n, num_steps + 1), the label's softmax probability at each fraction.
         auc: (n,), in 0 to 1: the area under the curve of probabilities over fractions, by the trapezoidal rule.
     """
 
@@ -48,25 +48,26 @@ def deletion_curve(
 ) -> PerturbationCurve:
     r"""The label's probability while the most salient pixels are replaced by a baseline.
 
-    After step s the floor(s h w / `num_steps`) pixels of the largest values in the map are replaced, in all channels,
-    pixels of equal value in row-major order. A small area speaks for the map: the class was where it said.
+    After step s, the floor(s h w / `num_steps`) pixels with the largest values in the map are replaced, in all
+    channels; equal values in row-major order. A small area under the curve is better: the class depends on the salient
+    pixels.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
-        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
-            with a NaN gives a curve of NaN.
-        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other ranking to compare with. A
+            map with a NaN gives a curve of NaN.
+        num_steps: >= 1; the paper's code uses 224 for 224 x 224 pixels. A new value compiles again.
         baseline: a number, one for each channel, or (n, h, w, c), one for each image. In ImageNet-normalized space 0 is
-            the mean colour, as in the paper.
+            the mean colour, the paper's baseline.
 
     Returns:
         PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
@@ -93,28 +94,29 @@ def insertion_curve(
     baseline: Baseline,
     num_steps: SupportsIndex = 50,
 ) -> PerturbationCurve:
-    r"""The label's probability while the most salient pixels are put into a baseline.
+    r"""The label's probability while the most salient pixels are inserted into a baseline.
 
-    `deletion_curve` the other way round: after step s the floor(s h w / `num_steps`) pixels of the largest values in
-    the map are the image's, the others the baseline's. A large area speaks for the map: what it named is enough.
+    The inverse of `deletion_curve`: after step s, the floor(s h w / `num_steps`) pixels with the largest values in the
+    map come from the image, the others from the baseline. A large area under the curve is better: the salient pixels
+    suffice for the class.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
-        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
-            with a NaN gives a curve of NaN.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other ranking to compare with. A
+            map with a NaN gives a curve of NaN.
         baseline: a number, one for each channel, or (n, h, w, c), one for each image. The paper blurs the images until
-            the class is gone, since sharp edges of pixels on a plain colour mislead a model:
+            the class is lost, since sharp edges of pixels on a uniform colour mislead a model:
             `jax.vmap(lambda image: jaxviz.images.blur(image, 5.0))(images)`.
-        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+        num_steps: >= 1; the paper's code uses 224 for 224 x 224 pixels. A new value compiles again.
 
     Returns:
         PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
