@@ -61,7 +61,7 @@ def test_stopped_in_between_the_shard_is_not_there_and_is_written_again(tmp_path
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     events = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (events.append("on disk"), fsync(handle)))
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append("on disk"), fsync(handle)))
     monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("named"), replace(self, target)))
     Shards(tmp_path, {}).write(0, RECORDS, ARRAYS)
     assert events == ["on disk", "named"] * 3
