@@ -67,11 +67,11 @@ def find(text_or_index: str | int) -> int:
         return int(text)
     everything = [[synonym.casefold() for synonym in names] for names in _synonyms()]
     usual = [index for index, names in enumerate(everything) if names[0] == text]
-    found = usual or [index for index, names in enumerate(everything) if text in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{text_or_index!r} names more than one class: {_listed(found)}. Give the number.")
+    matches = usual or [index for index, names in enumerate(everything) if text in names]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{text_or_index!r} names more than one class: {_listed(matches)}. Give the number.")
     near = [index for index, names in enumerate(everything) if text and any(text in synonym for synonym in names)]
     near.sort(key=lambda index: all(text not in synonym.split() for synonym in everything[index]))  # whole words first
     for close in difflib.get_close_matches(text, [synonym for names in everything for synonym in names], n=5):

@@ -87,10 +87,10 @@ def find(name: str, weights: str | os.PathLike[str] | None) -> weights_convert.W
     """The arrays for `load_model`, and their source."""
     if name not in _SOURCES:
         raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
-    found = _find(name, _SOURCES[name][0] if weights is None else weights)
-    if found.architecture != name:
-        raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
-    return found
+    loaded = _find(name, _SOURCES[name][0] if weights is None else weights)
+    if loaded.architecture != name:
+        raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {loaded.architecture}, not of {name}.")
+    return loaded
 
 
 def fingerprint(model: Any) -> str:

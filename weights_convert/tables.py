@@ -104,9 +104,9 @@ def convert(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> dict[str
     return {row.target: _moved(np.asarray(weights[row.source]), row) for row in table}
 
 
-def check_names(found: Mapping[str, object], wanted: Sequence[str]) -> None:
+def check_names(names: Mapping[str, object], expected: Sequence[str]) -> None:
     """Raises one error that lists missing and unexpected names."""
-    missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    missing, unexpected = sorted(set(expected) - set(names)), sorted(set(names) - set(expected))
     if missing or unexpected:
         raise ValueError(
             f"these are weights of another network: missing {_some(missing)}; unexpected {_some(unexpected)}."

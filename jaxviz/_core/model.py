@@ -139,8 +139,8 @@ def num_classes(model: FlatModel, image_shape: tuple[int, ...], dtype: Any) -> i
     ]
     scores = jax.eval_shape(_scores, FlatModel(leaves, model.structure), jax.ShapeDtypeStruct((1, *image_shape), dtype))
     if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
-        found = getattr(scores, "shape", type(scores).__name__)
-        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
+        returned = getattr(scores, "shape", type(scores).__name__)
+        raise ValueError(f"`model` must return raw scores of shape (n, k), got {returned} for one image.")
     return scores.shape[1]
 
 
@@ -152,7 +152,7 @@ def as_model(model: Any) -> FlatModel:
     if jax.tree_util.treedef_is_leaf(structure):
         leaves, structure = jax.tree.flatten(Partial(model))
     if not all(map(_is_number, leaves)):
-        path, leaf = next(found for found in tree_leaves_with_path(model) if not _is_number(found[1]))
+        path, leaf = next(item for item in tree_leaves_with_path(model) if not _is_number(item[1]))
         raise ValueError(
             f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {keystr(path)}; "
             f"split off the arrays and wrap the rest with `jax.tree_util.Partial`; the README shows this for Equinox."

@@ -45,15 +45,15 @@ def saliency(model: Model) -> Method:
     def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray | None) -> Any:
         return method(model, images.from_uint8(pixels), None if classes is None else jnp.asarray(classes))
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
         return (
             {
-                "label": found.labels,
-                "score": found.scores,
-                "probability": found.probabilities,
-                "norm": np.linalg.norm(found.maps.reshape(len(found.maps), -1), axis=1),
+                "label": results.labels,
+                "score": results.scores,
+                "probability": results.probabilities,
+                "norm": np.linalg.norm(results.maps.reshape(len(results.maps), -1), axis=1),
             },
-            {"maps": found.maps},
+            {"maps": results.maps},
         )
 
     return Method(start, finish)
@@ -79,8 +79,8 @@ def fool(model: Model, **options: Any) -> Method:
         after = predictions(model, result.images, jnp.asarray(classes))
         return pixels, result._replace(images=images.to_uint8(result.images)), before, after
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
-        pixels, result, before, after = found
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
+        pixels, result, before, after = results
         levels = result.images.astype(np.int64) - pixels
         levels = levels.reshape(len(levels), -1)
         return (
@@ -111,11 +111,11 @@ def visualize(model: Model, *, seed: int, size: int, **options: Any) -> Method:
         result = method(model, classes, key=keys, image_shape=shape, bounds=images.IMAGENET_BOUNDS, **options)
         return images.to_uint8(result.images), result.scores, predictions(model, result.images, jnp.asarray(classes))
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
-        made, climbs, after = found
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
+        pictures, scores, predicted = results
         return (
-            {"target": after.labels, "score": after.scores, "probability": after.probabilities},
-            {"images": made, "scores": climbs},
+            {"target": predicted.labels, "score": predicted.scores, "probability": predicted.probabilities},
+            {"images": pictures, "scores": scores},
         )
 
     return Method(start, finish)

@@ -44,11 +44,11 @@ class Shards:
                     temporary.write_text(text)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        found, wanted = json.loads(file.read_text()), json.loads(text)
-        for name in dict.fromkeys([*found, *wanted]):
-            if found.get(name) != wanted.get(name):
+        existing, wanted = json.loads(file.read_text()), json.loads(text)
+        for name in dict.fromkeys([*existing, *wanted]):
+            if existing.get(name) != wanted.get(name):
                 raise ValueError(
-                    f"{folder} holds the results of another run: its {name} was {found.get(name)}, not "
+                    f"{folder} holds the results of another run: its {name} was {existing.get(name)}, not "
                     f"{wanted.get(name)}. Use the same command to resume it, or another --output."
                 )
 

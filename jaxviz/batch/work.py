@@ -97,14 +97,14 @@ class Work:
             for offset in range(0, len(everything), size):
                 places = everything[offset : offset + size]
                 with self._timed("images"):
-                    found = dict(zip(places, pictures, strict=False))
-                errors = {place: one for place, one in found.items() if isinstance(one, str)}
+                    loaded = dict(zip(places, pictures, strict=False))
+                errors = {place: one for place, one in loaded.items() if isinstance(one, str)}
                 good = [place for place in places if place not in errors]
                 results = None
                 if good:
                     padded = (good + [good[-1]] * size)[:size]
                     classes = [items[place].class_index for place in padded]
-                    pixels = [picture for place in padded if isinstance(picture := found[place], np.ndarray)]
+                    pixels = [picture for place in padded if isinstance(picture := loaded[place], np.ndarray)]
                     with self._timed("results"):  # the host may wait here for a busy device
                         results = method.start(
                             np.stack(pixels) if pixels else None,
@@ -131,7 +131,7 @@ class Work:
             with self._timed("results"):
                 host = jax.device_get(batch.results)
             values, arrays = (
-                {name: array[:rows] for name, array in found.items()} for found in map(dict, method.finish(host))
+                {name: array[:rows] for name, array in arrays.items()} for arrays in map(dict, method.finish(host))
             )
         records: list[Record] = []
         results = iter(range(rows))
@@ -143,11 +143,11 @@ class Work:
                 records.append(record | {"error": batch.errors[place]})
                 continue
             row = next(results)
-            found = {name: array[row].item() for name, array in values.items()}
-            if wrong := [f"{name} {value}" for name, value in found.items() if not math.isfinite(value)]:
+            values_of_item = {name: array[row].item() for name, array in values.items()}
+            if wrong := [f"{name} {value}" for name, value in values_of_item.items() if not math.isfinite(value)]:
                 records.append(record | {"error": f"the model's results are not finite: {', '.join(wrong)}"})
                 continue
-            for name, value in found.items():
+            for name, value in values_of_item.items():
                 record |= _named(name, value) if name in ("label", "target") else {name: value}
             records.append(record | {"row": first_row + len(kept)})
             kept.append(row)

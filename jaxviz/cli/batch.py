@@ -86,14 +86,14 @@ def batch(
     from jaxviz.batch.work import Sizes, Work
     from jaxviz.weights import fingerprint
 
-    found = items.of_classes(source) if method == "visualize" else items.of_images(source)
-    found = _with_class(method, found, settings, source)
+    entries = items.of_classes(source) if method == "visualize" else items.of_images(source)
+    entries = _with_class(method, entries, settings, source)
     network = load(model, weights)
     manifest = {
         "method": method,
         "settings": settings,
-        "items": len(found),
-        "items_sha256": items.digest(found),
+        "items": len(entries),
+        "items_sha256": items.digest(entries),
         "shard_size": shard_size,
         "image_size": settings.get("size", _SIDE),
         "resize": None if method == "visualize" else resize,
@@ -103,31 +103,31 @@ def batch(
     }
     store = shards.Shards(output, manifest)
     devices = jax.local_devices()
-    each = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
-    size = min(each * len(devices), shard_size)
+    per_device = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
+    size = min(per_device * len(devices), shard_size)
     if method == "fool":  # equal parts: padding of the batch ends at once, but `data_parallel`'s own padding does not
         size += -size % len(devices)
     sizes = Sizes(shard_size, size, _SIDE, resize)
-    work = Work(store, found, items.root(source), part=_part(part), sizes=sizes)
+    work = Work(store, entries, items.root(source), part=_part(part), sizes=sizes)
     start = time.perf_counter()
     todo = sum(len(work.places(number)) for number in work.pending)
     with _progress(f"{method} {source.name}", todo) as advance:
         work.run(_method(method, network, settings), advance)
-    _summary(work, store, len(found), todo, time.perf_counter() - start, as_json=as_json)
+    _summary(work, store, len(entries), todo, time.perf_counter() - start, as_json=as_json)
 
 
-def _with_class(method: str, found: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
+def _with_class(method: str, entries: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
     """The items, with the class of the command line if it is given."""
     name = "label" if method == "saliency" else "target"
     text = settings.get(name)
     if text is not None:
-        if found[0].class_index is not None:
+        if entries[0].class_index is not None:
             raise ValueError(f"{source} has classes of its own; remove --{name}.")
         index = settings[name] = find(text)
-        return [item._replace(class_index=index) for item in found]
-    if method == "fool" and found[0].class_index is None:
+        return [item._replace(class_index=index) for item in entries]
+    if method == "fool" and entries[0].class_index is None:
         raise ValueError("fool needs --target, or a list with a tab and a class after each file.")
-    return found
+    return entries
 
 
 def _method(method: str, network: Any, settings: dict[str, Any]) -> "Method":

@@ -51,9 +51,9 @@ def predict(
     network = load(model, weights)
     records = _run(jobs.predict(network, images, top=top, resize=resize))
     rows = [
-        (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
+        (Path(record["file"]).name if place == 0 else "", prediction["name"], prediction["index"], _percent(prediction))
         for record in records
-        for place, found in enumerate(record.get("classes", []))
+        for place, prediction in enumerate(record.get("classes", []))
     ]
     console.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
 
@@ -282,5 +282,5 @@ def _report(records: list[dict[str, Any]], as_json: bool) -> None:
     console.report(records, as_json=as_json, columns=columns, rows=rows)
 
 
-def _percent(found: dict[str, Any]) -> str:
-    return f"{found['probability']:.1%}"
+def _percent(prediction: dict[str, Any]) -> str:
+    return f"{prediction['probability']:.1%}"

@@ -129,8 +129,8 @@ def write(
     for name in options:
         if name not in defaults:
             raise ValueError(f"`{name}` is no option of {method}, which has {', '.join(['size', *defaults])}.")
-    found = sources.find(network, weights)
-    names, leaves, structure = sources.by_name(sources.filled(found, jnp.float32))
+    loaded = sources.find(network, weights)
+    names, leaves, structure = sources.by_name(sources.filled(loaded, jnp.float32))
     form = FORMS[method](*jax.export.symbolic_shape("n"), size, **options)
     arrays = dict(zip(names, leaves, strict=True))
     config: Any = jax.config  # its attributes are created at run time
@@ -138,7 +138,7 @@ def write(
     about = {
         "method": method,
         "model": network,
-        "weights": {"source": found.source, "source_sha256": found.source_sha256},
+        "weights": {"source": loaded.source, "source_sha256": loaded.source_sha256},
         "options": {"size": size, **defaults, **options},
         "call": f"program({', '.join(['weights', *form.inputs, *(f'{name}=' for name in form.settings)])})",
         "inputs": {name: _said(shape) for name, shape in form.inputs.items()},

@@ -82,13 +82,13 @@ def saliency(
 
     def compute(loaded: list[tuple[Array, Record]]) -> np.ndarray:
         pictures, classes = zip(*loaded, strict=True)
-        return jax.device_get(method(placed, jnp.stack(pictures), [found["index"] for found in classes]))
+        return jax.device_get(method(placed, jnp.stack(pictures), [record["index"] for record in classes]))
 
     def write(stem: str, loaded: tuple[Array, Record], saliency_map: np.ndarray) -> Record:
-        image, found = loaded
+        image, class_record = loaded
         written = output / f"{stem}-saliency.png"
-        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(found)]))
-        return {"class": found, "largest": float(saliency_map.max()), "output": [str(written)]}
+        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(class_record)]))
+        return {"class": class_record, "largest": float(saliency_map.max()), "output": [str(written)]}
 
     return [
         Job(f"saliency {path.name}", _about("saliency", path), partial(load, path), compute, partial(write, stem))
@@ -122,17 +122,17 @@ def fool(
         read_back = images.load(fooled_file, size=side, resize=side)[0]
         original, fooled = (np.asarray(images.to_uint8(picture)) for picture in (image, read_back))
         changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1.0, _GAIN)]
-        seen = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
+        predictions = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
         levels = fooled.astype(int) - original
         largest, norm = int(abs(levels).max()), float(np.sqrt(np.square(levels / 255).sum()))
-        captions = [_caption(found) for found in seen]
+        captions = [_caption(prediction) for prediction in predictions]
         captions[2] += f"\nat most {largest} of 255 levels"
         captions[3] += f"\n{_GAIN:g} times, ‖difference‖₂ = {norm:.2f}"
         figures.save(figure_file, figures.fooling_figure([original, fooled, *changes], captions))
-        success = bool(result.fooled) and seen[1]["index"] == target
+        success = bool(result.fooled) and predictions[1]["index"] == target
         record = {
-            "original": seen[0],
-            "fooled": seen[1],
+            "original": predictions[0],
+            "fooled": predictions[1],
             "target": class_of(model, read_back, target),
             "success": success,
             "stalled": bool(result.stalled),
