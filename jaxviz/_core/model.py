@@ -154,7 +154,7 @@ def as_model(model: Any) -> FlatModel:
     if not all(map(_is_number, leaves)):
         path, leaf = next(item for item in tree_leaves_with_path(model) if not _is_number(item[1]))
         raise ValueError(
-            f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {keystr(path)}; "
+            f"`model` must have only arrays as leaves, got {type(leaf).__name__} at {keystr(path)}; "
             f"split off the arrays and wrap the rest with `jax.tree_util.Partial`; the README shows this for Equinox."
         )
     return FlatModel(leaves, structure)

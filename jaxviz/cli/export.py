@@ -32,7 +32,7 @@ Shape = jax.ShapeDtypeStruct
 
 
 class Form(NamedTuple):
-    """A method as a function of arrays alone.
+    """A method as a function of only arrays.
 
     Attributes:
         program: (model, *inputs, **settings) -> results, as arrays or dicts of arrays.
