@@ -37,7 +37,8 @@ def accelerate(gradient_function: _F) -> _F:
 
     Example:
         >>> import jax
-        >>>         >>> import jaxviz
+        >>> import jax.numpy as jnp
+        >>> import jaxviz
         >>> gradient = jax.jit(jaxviz.accelerate(jax.grad(lambda x: jnp.square(x).sum())))
         >>> gradient(jnp.array([1.0, 2.0]))
         Array([2., 4.], dtype=float32)
