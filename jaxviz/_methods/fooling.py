@@ -148,9 +148,11 @@ def _fooling_images(
 
     def start(image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
         x = clipped(image.astype(working_dtype(dtype)))
-        # Zeros like x: inside `jax.shard_map` they vary over the devices as x does.
+        # Of zeros like x: inside `jax.shard_map` all then varies over the devices as x does.
         no = jnp.zeros_like(x, shape=(), dtype=bool)
         optimizer_state = None if optimizer is None else optimizer.init(x)
+        # It may hold constants, such as a count of steps.
+        optimizer_state = jax.tree.map(lambda leaf: jnp.where(no, leaf, leaf), optimizer_state)
         return _State(x, optimizer_state, jnp.zeros_like(x, shape=(), dtype=jnp.int32), no, no, no)
 
     def advance(state: _State, image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
