@@ -56,7 +56,7 @@ def batch(
     l2_weight: Annotated[float | None, typer.Option(help="visualize: weight of the Euclidean norm.")] = None,
     max_jitter: Annotated[int | None, typer.Option(help="visualize: largest translation, in pixels.")] = None,
     blur_every: Annotated[int | None, typer.Option(help="visualize: number of steps between blurs.")] = None,
-    blur_sigma: Annotated[float | None, typer.Option(help="visualize: standard deviation, in pixels.")] = None,
+    blur_sigma: Annotated[float | None, typer.Option(help="visualize: sigma of the blur, in pixels.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Items per shard; unfinished shards start again.")] = 256,
     part: Annotated[
         str | None,
