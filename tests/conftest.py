@@ -35,11 +35,19 @@ def _no_programs_left() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="session")
+def compiled(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled programs, which the next sessions use again (until `pytest --cache-clear`)."""
+    if pytestconfig.pluginmanager.has_plugin("cacheprovider"):
+        return pytestconfig.cache.mkdir("compiled")
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _caches(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> None:
-    """Weights are kept for this session only, compiled programs for the next sessions, too (`pytest --cache-clear`)."""
+def _caches(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Downloaded weights, and the programs of commands in processes of their own, are of this session alone."""
     os.environ["JAXVIZ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    jax.config.update("jax_compilation_cache_dir", str(pytestconfig.cache.mkdir("compiled")))
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
@@ -57,6 +65,15 @@ def toy_networks() -> Iterator[None]:
         patch.setattr(compiler, "get_compile_options", quick)
         yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def quick_processes() -> Iterator[None]:
+    """For modules whose processes show what depends on no kernel's rounding: these compile in a third of the time."""
+    jax.devices()  # this process reads its flags now
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 PARTS, KILLS_EACH = 2, 2
 ITEMS, SHARD_SIZE = 80, 4
 PROGRAM = "import sys; from jaxviz.cli import main; sys.argv[0] = 'jaxviz'; main()"

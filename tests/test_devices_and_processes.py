@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 PROGRAM = Path(__file__).parent / "programs" / "devices.py"
 
 
@@ -39,12 +41,12 @@ def run(processes: int, devices: int, output: Path) -> dict[str, dict[str, np.nd
 
 
 @pytest.fixture(scope="module")
-def one_process(tmp_path_factory):
+def one_process(tmp_path_factory, quick_processes):
     return run(1, 8, tmp_path_factory.mktemp("one") / "found.npz")
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory):
+def two_processes(tmp_path_factory, quick_processes):
     return run(2, 4, tmp_path_factory.mktemp("two") / "found.npz")
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from jaxviz import cli, weights
 from jaxviz.cli import export
 from jaxviz.models import VGG16, SqueezeNet
 
-pytestmark = pytest.mark.usefixtures("toy_networks")
+pytestmark = pytest.mark.usefixtures("toy_networks", "quick_processes")
 
 SIZE = 64
 CLASSES = np.array([4, 4, 65, 999, 4], np.int32)  # of these images one is it already, and one never gets there
@@ -95,11 +94,10 @@ FORMS = {
     visualize: (["targets", "key"], ["--num-steps", "3"], [2]),
     visualize_images: (["targets", "key", "init_images"], ["--num-steps", "3", "--init-images"], [5]),
 }
-QUICK = {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}  # a third of the time to compile
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, quick_processes):
     """What the program of each form gives in a process that has JAX alone."""
     folder = tmp_path_factory.mktemp("programs")
     values = {"images": IMAGES, "init_images": IMAGES, "labels": CLASSES, "targets": CLASSES, "key": 0}
@@ -114,9 +112,7 @@ def found(tmp_path_factory):
             np.savez("given.npz", **{name: values[name] for name in inputs}, **STEPS)
             Path("run.py").write_text(f"{done.stdout}\ninputs, counts = {inputs}, {counts}\n{RUN}")
     folders = [folder / form.__name__ for form in FORMS]
-    run = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, *folders], env=os.environ | QUICK, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", RUN_ALL, *folders], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == ""  # neither jaxviz nor Flax was imported
     return {form: np.load(folder / form.__name__ / "found.npz") for form in FORMS}
@@ -188,7 +184,9 @@ def test_each_platform_has_its_own_program_in_it(method):
     assert windows == {"cpu": 1, "tpu": 10}
 
 
-@pytest.mark.parametrize("method", ["saliency", *(pytest.param(m, marks=pytest.mark.slow) for m in ("fool", "visualize"))])
+@pytest.mark.parametrize(
+    "method", ["saliency", *(pytest.param(m, marks=pytest.mark.slow) for m in ("fool", "visualize"))]
+)
 def test_vgg16_is_lowered_without_weights(method):
     (n,) = jax.export.symbolic_shape("n")
     exported = export.export(export.FORMS[method](n, 224), *abstract(lambda: VGG16(rngs=nnx.Rngs(0))))

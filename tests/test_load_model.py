@@ -121,7 +121,12 @@ def in_float32(squeezenet, photo_off_ties):
 
 @pytest.mark.parity
 @pytest.mark.parametrize(
-    ("dtype", "of_scores", "of_maps"), [("float64", 1e-5, 0.01), ("float16", 3e-3, 0.2), ("bfloat16", 3e-2, 0.5)]
+    ("dtype", "of_scores", "of_maps"),
+    [
+        pytest.param("float64", 1e-5, 0.01, marks=pytest.mark.slow),
+        pytest.param("float16", 3e-3, 0.2, marks=pytest.mark.slow),
+        ("bfloat16", 3e-2, 0.5),
+    ],
 )
 def test_the_real_network_in_other_types(dtype, of_scores, of_maps, photo_off_ties, in_float32):
     """Scores and maps beside those of float32, which a narrow type's rounding moves from one pixel to the next."""

@@ -1,4 +1,4 @@
-"""The methods on SqueezeNet and photographs, compiled as users have them; exact values are in the methods' own tests."""
+"""The methods on SqueezeNet and photographs, compiled as users have them."""
 
 import jax
 import jax.numpy as jnp

@@ -62,7 +62,7 @@ def float64(float32, shared_data, photographs):
     return Pair(model, copy.deepcopy(float32.torch_model).double(), images)
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(params=[pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def either(request):
     return request.getfixturevalue(request.param)
 
@@ -194,6 +194,7 @@ def test_fooling_images(float32, float64, golden):
     assert (classes == targets)[np.asarray(result.fooled)].all()
 
 
+@pytest.mark.slow
 def test_fooling_images_survive_a_png(float32, photographs, golden, tmp_path):
     model, targets = float32.model, golden["targets"][:8]
     images = jaxviz.images.from_uint8(photographs.pixels[:8])
@@ -260,6 +261,7 @@ def test_tarantulas_from_noise(float32):
     assert (result.scores[:, -10:].mean(1) > 10 * result.scores[:, :1].mean(1)).all()
 
 
+@pytest.mark.slow
 def test_bfloat16_maps_rank_pixels_alike(shared_data, float32, photographs):
     from scipy.stats import spearmanr
 
@@ -319,7 +321,7 @@ def torch_attack(name, model, pixels, labels, targeted, options):
     return as_numpy(attack(as_torch(pixels), torch.from_numpy(labels).long()))
 
 
-SLOW = {("FGSM", True), ("PGD", False), ("PGDL2", True)}
+SLOW = {("FGSM", True), ("FGSM", False), ("PGD", False), ("PGDL2", True)}
 
 
 @pytest.mark.parametrize(

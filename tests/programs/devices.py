@@ -61,4 +61,5 @@ if processes == 1:
     arrays["one"] = found_on(jax.devices()[:1])
 assert jnp.ndim(arrays["all"]["['maps']"]) == 3
 if process == 0:
-    np.savez(sys.argv[5], **{f"{devices} {name}": leaf for devices, found in arrays.items() for name, leaf in found.items()})
+    named = {f"{devices} {name}": leaf for devices, found in arrays.items() for name, leaf in found.items()}
+    np.savez(sys.argv[5], **named)
