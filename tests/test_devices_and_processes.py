@@ -30,7 +30,7 @@ def run(processes: int, devices: int, output: Path) -> dict[str, dict[str, np.nd
         for process in range(processes)
     ]
     try:
-        said = [worker.communicate(timeout=300)[0] for worker in workers]
+        said = [worker.communicate(timeout=1200)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

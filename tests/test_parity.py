@@ -82,7 +82,9 @@ def test_the_smallest_image_is_torchvisions(name, smallest, pair_of):
         pair.model(jnp.zeros((1, smallest - 1, smallest, 3)))
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("squeezenet1_0", "vgg16"))]
+)
 def test_bfloat16_scores_are_float32_and_close(name, pair_of):
     pair = pair_of(name)
     half = jaxviz.load_model(name, weights=pair.file, dtype=jnp.bfloat16)
