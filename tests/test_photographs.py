@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxviz
 from jaxviz.images import IMAGENET_BOUNDS
@@ -27,6 +28,7 @@ def test_eight_bit_images_stay_fooled(squeezenet, photographs):
     np.testing.assert_array_equal(squeezenet(again).argmax(1), [6, 76, 113])
 
 
+@pytest.mark.slow
 def test_fewer_photographs_are_known_the_larger_the_radius(squeezenet, photographs):
     """And ten steps do more than one of the same size, in the same ball."""
     images, labels = jaxviz.images.from_uint8(photographs.pixels[:6]), photographs.labels[:6]
@@ -48,6 +50,7 @@ def test_fewer_photographs_are_known_the_larger_the_radius(squeezenet, photograp
     assert known["pgd"][2] == 0
 
 
+@pytest.mark.slow
 def test_attributions_add_up_to_the_difference_of_the_scores(squeezenet, photographs):
     images, labels = jaxviz.images.from_uint8(photographs.pixels[:4]), photographs.labels[:4]
     baseline = IMAGENET_BOUNDS[0]
