@@ -1,31 +1,66 @@
-"""What every form of a workload starts from: seeded, of real photographs where the method takes any."""
+"""What every form of a workload starts from: the same weights and the same seeded images."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
+import torch
+import torchvision.models
 from PIL import Image
 
 import jaxviz
-from benchmarks.workloads import MAX_JITTER, SEED, Workload
+import weights_convert
+from benchmarks.workloads import SEED, Workload
+from weights_convert.tables import TORCHVISION, Row, convert
 
+_MAX_JITTER = 16  # the default of jaxviz
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png")
 # Tarantula, goldfish, junco, tree frog, flamingo, Egyptian cat, monarch, daisy
 _CLASSES = (76, 1, 13, 31, 130, 285, 323, 985)
 
 
-def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[str, np.ndarray]:
-    """The arrays of a workload.
+def write_weights(name: str, folder: Path) -> None:
+    """Writes `name`-torchvision.safetensors and `name`-jaxviz.safetensors, the same weights in the two layouts.
 
-    Args:
-        workload: what is timed.
-        model: its network; saliency maps are of the class that it takes an image for.
+    Real weights of SqueezeNet 1.1, random ones of VGG16.
+    """
+    if name == "vgg16":
+        state = _random_vgg16(np.random.default_rng(0))
+        weights = weights_convert.Weights(convert(state, TORCHVISION[name]), name, "random", "")
+    else:
+        weights = weights_convert.caffe()
+        state = to_torchvision(weights.arrays, TORCHVISION[name])
+    safetensors.numpy.save_file(state, folder / f"{name}-torchvision.safetensors")
+    weights_convert.write(folder / f"{name}-jaxviz.safetensors", weights)
+
+
+def to_torchvision(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> dict[str, np.ndarray]:
+    """The inverse of `weights_convert.tables.convert`, for tables without an unfolded row."""
+    return {row.source: np.ascontiguousarray(weights[row.target].transpose(np.argsort(row.axes))) for row in table}
+
+
+def _random_vgg16(random: np.random.Generator) -> dict[str, np.ndarray]:
+    """A state dict in torchvision's layout: He's scale, at which activations neither vanish nor explode; biases too."""
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in torchvision.models.vgg16().state_dict().items()}
+    return {
+        name: random.standard_normal(shape, np.float32)
+        * np.float32(0.1 if name.endswith("bias") else np.sqrt(2 / np.prod(shape[1:])))
+        for name, shape in shapes.items()
+    }
+
+
+def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[str, np.ndarray]:
+    """The arrays of a workload; saliency maps are of the class that its model predicts.
 
     Returns:
-        images: (n, size, size, 3) float32, ImageNet-normalized photographs without ties, or noise to climb from.
-        labels: (n,) int64, the classes to explain, to pretend or to climb.
+        images: (n, size, size, 3) float32, ImageNet-normalized photographs without ties, or noise to start from.
+        labels: (n,) int64, the classes to explain or to visualize, or the targets of the fooling.
         offsets: (n, steps, 2) int64, for class visualizations: jaxviz's own jitter.
     """
     random = np.random.default_rng(SEED)
@@ -36,29 +71,19 @@ def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[
             "offsets": _offsets(workload),
         }
     images = np.asarray(jaxviz.images.from_uint8(_crops(random, workload.examples, workload.size)))
-    images = _off_ties(random, images)
+    # Noise of less than an 8-bit level. In a flat region the elements of a pooling window are equal up to rounding, and
+    # the gradient goes to another one in each form. Forms are to be compared where there is one answer.
+    images = images + np.float32(0.01) * random.standard_normal(images.shape, np.float32)
     if workload.method == "fooling":
         return {"images": images, "labels": np.random.default_rng(SEED).integers(0, 1000, workload.examples)}
     scores = jax.lax.map(lambda image: model(image[None])[0], jnp.asarray(images))
     return {"images": images, "labels": np.asarray(scores).argmax(1)}
 
 
-def _off_ties(random: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """The images with noise of less than an 8-bit level.
-
-    In a flat region the elements of a pooling window are equal but for rounding, and the gradient goes to another one
-    in each form. Forms are to be compared where there is one answer.
-    """
-    return images + np.float32(0.01) * random.standard_normal(images.shape, np.float32)
-
-
 def _crops(random: np.random.Generator, count: int, size: int) -> np.ndarray:
     """Squares of random place and extent from photographs that scikit-image carries, as (n, size, size, 3) uint8."""
-    folder = resources.files("skimage.data")
-    photographs = []
-    for name in _PHOTOGRAPHS:
-        with (folder / name).open("rb") as file:
-            photographs.append(Image.open(file).convert("RGB"))
+    files = [resources.files("skimage.data") / name for name in _PHOTOGRAPHS]
+    photographs = [Image.open(io.BytesIO(file.read_bytes())).convert("RGB") for file in files]
     crops = np.empty((count, size, size, 3), np.uint8)
     for i in range(count):
         photograph = photographs[i % len(photographs)]
@@ -74,7 +99,7 @@ def _offsets(workload: Workload) -> np.ndarray:
 
     def of_example(index: jax.Array) -> jax.Array:
         _, key = jax.random.split(jax.random.fold_in(jax.random.key(SEED), index))
-        offset = lambda t: jax.random.randint(jax.random.fold_in(key, t), (2,), 0, MAX_JITTER + 1)  # noqa: E731
+        offset = lambda t: jax.random.randint(jax.random.fold_in(key, t), (2,), 0, _MAX_JITTER + 1)  # noqa: E731
         return jax.vmap(offset)(jnp.arange(workload.steps))
 
     return np.asarray(jax.vmap(of_example)(jnp.arange(workload.examples)), np.int64)
@@ -82,12 +107,8 @@ def _offsets(workload: Workload) -> np.ndarray:
 
 def flop_per_image(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> float:
     """Operations of one score and its gradient in one image, as XLA counts them in the plain program."""
-
-    def score(image: jax.Array) -> jax.Array:
-        return model(image)[0, 0]
-
     image = jax.ShapeDtypeStruct((1, workload.size, workload.size, 3), jnp.float32)
     # before XLA's passes, which may turn convolutions into library calls that it does not count
-    costs = jax.jit(jax.value_and_grad(score)).lower(image).cost_analysis()
+    costs = jax.jit(jax.value_and_grad(lambda image: model(image)[0, 0])).lower(image).cost_analysis()
     assert costs
     return float(costs["flops"])

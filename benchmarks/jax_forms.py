@@ -1,6 +1,5 @@
 """jaxviz, and JAX as one would write it without."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,53 +7,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import cores
-from benchmarks.prepared import Prepared
-from benchmarks.workloads import SEED, Workload
+import jaxviz
+from benchmarks.worker import cores
+from benchmarks.workloads import SEED, Prepared, Workload
+
+
+def call_of(method: str, images: Any, labels: Any, steps: int) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The function of jaxviz, and its arguments beside the model."""
+    if method == "saliency":
+        return jaxviz.saliency_maps, (images, labels), {}
+    if method == "fooling":
+        return jaxviz.fooling_images, (images, labels), {"max_steps": steps}
+    options = {"init_images": images, "num_steps": steps, "bounds": jaxviz.images.IMAGENET_BOUNDS}
+    return jaxviz.class_visualizations, (labels,), {"key": jax.random.key(SEED), **options}
 
 
 def prepare(
-    workload: Workload, arrays: dict[str, np.ndarray], folder: Path, *, method: str, data_parallel: bool = False
+    workload: Workload, arrays: dict[str, np.ndarray], folder: Path, *, data_parallel: bool = False, plain: bool = False
 ) -> Prepared:
-    """A method of jaxviz on one device, or on as many as there are cores; or the "plain" program.
+    """A method of jaxviz on one device, or on as many as there are cores; or saliency maps without jaxviz.
 
     Even with one device, XLA spreads single operations over the cores.
     """
     jax.config.update("jax_default_matmul_precision", "highest")  # float32 throughout; on a CPU it is so anyway
     if data_parallel:
         jax.config.update("jax_num_cpu_devices", cores())
-    import jaxviz  # after the number of devices is fixed
-
-    model = jaxviz.load_model(workload.network, weights=folder / f"{workload.network}-jaxviz.safetensors")
-    if data_parallel:  # once, as a user of many calls does
-        mesh = jaxviz.data_parallel(jaxviz.saliency_maps).mesh
-        model = jax.device_put(model, jax.NamedSharding(mesh, jax.P()))
     images, labels = jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"], jnp.int32)
-
-    def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-        return jaxviz.data_parallel(function) if data_parallel else function
-
-    if method == "plain":
-        run = lambda: _plain_maps(model, images, labels)  # noqa: E731
-        return Prepared(lambda: jax.block_until_ready(run()), lambda maps: {"maps": np.asarray(maps)})
-    if method == "saliency":
-        saliency_maps = spread(jaxviz.saliency_maps)
-        run = lambda: saliency_maps(model, images, labels)  # noqa: E731
-        return Prepared(lambda: jax.block_until_ready(run()), lambda maps: {"maps": np.asarray(maps)})
-    if method == "fooling":
-        fooling_images = spread(jaxviz.fooling_images)
-        run = lambda: fooling_images(model, images, labels, max_steps=workload.steps)  # noqa: E731
-    else:
-        class_visualizations = spread(jaxviz.class_visualizations)
-        run = lambda: class_visualizations(  # noqa: E731
-            model, labels, key=jax.random.key(SEED), init_images=images, num_steps=workload.steps,
-            bounds=jaxviz.images.IMAGENET_BOUNDS,
-        )  # fmt: skip
-    return Prepared(lambda: jax.block_until_ready(run()), _named)
+    method, arguments, options = call_of(workload.method, images, labels, workload.steps)
+    if plain:
+        method = _plain_maps
+    model = jaxviz.load_model(workload.network, weights=folder / f"{workload.network}-jaxviz.safetensors")
+    if data_parallel:
+        method = jaxviz.data_parallel(method)
+        model = jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))  # once, as a user of many calls does
+    return Prepared(lambda: jax.block_until_ready(method(model, *arguments, **options)), _named)
 
 
 def _named(result: Any) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in result._asdict().items() if value is not None}
+    fields = {"maps": result} if isinstance(result, jax.Array) else result._asdict()
+    return {name: np.asarray(fields[name]) for name in ("maps", "steps", "fooled", "scores") if name in fields}
 
 
 @jax.jit

@@ -1,9 +1,9 @@
-"""The run: each workload in each form, a worker process for each, repeats in turn."""
+"""The run: each workload in each form, a process for each form, results compared, repeats in turns."""
 
 import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,119 +11,148 @@ import jax
 import numpy as np
 
 import jaxviz
-from benchmarks import checks, gemm, machine, networks, results
-from benchmarks.forms import REFERENCE, Form, forms_of
-from benchmarks.inputs import flop_per_image, inputs
-from benchmarks.worker_process import FailedError, WorkerProcess
-from benchmarks.workloads import Workload
+from benchmarks import results, worker
+from benchmarks.inputs import flop_per_image, inputs, write_weights
+from benchmarks.workloads import Form, Workload, forms_of
 
-# PyTorch's idle threads spin for a while before they sleep, in the way of whoever comes next.
+Arrays = dict[str, np.ndarray]
+# PyTorch's idle threads spin for a while before they sleep, and take time from the next form.
 _SETTLE_SECONDS = 0.3
+# How far the results of a form may be from the reference's; the page, pages/speed.md.jinja, says why.
+TOLERANCES = {
+    "map_difference": 1e-5,
+    "map_difference_vgg16": 1e-3,
+    "map_jump": 5e-3,
+    "fewest_for_median": 8,
+    "first_steps": 3,
+    "first_scores": 1e-3,
+    "last_scores": 0.1,
+    "last_scores_of_one": 0.25,
+    "other_outcome": 0.10,
+    "other_steps": 0.15,
+    "library_not_fooled": 0.5,
+}
 
 
-def run(workloads: Sequence[Workload], file: Path, *, only_forms: str = "", keep: bool = False) -> bool:
-    """Measures the workloads, and writes the JSON after each of them.
+class DisagreementError(Exception):
+    """The results of a form are not those of the reference."""
 
-    Args:
-        workloads: what to time.
-        file: the JSON.
-        only_forms: a part of the names of the forms to time beside the reference; all by default.
-        keep: whether rows of other workloads that the JSON holds stay.
 
-    Returns:
-        Whether every form ran and agreed with the reference.
+def run(
+    workloads: Sequence[Workload], file: Path, *, only_forms: Sequence[str] = (), seconds: float, keep: bool = False
+) -> bool:
+    """Measures the workloads, and writes the JSON after each of them, with its rows of others where `keep`.
+
+    Each form is repeated until its `seconds` are spent; `only_forms` are parts of the names of the forms to time beside
+    the reference. Returns whether every form ran and agreed with the reference.
     """
     jax.config.update("jax_default_matmul_precision", "highest")
-    here = machine.description()
-    record = results.opened(file, here) if keep and file.exists() else {"machine": here, "rows": []}
-    print("matrix products", flush=True)
-    rates = gemm.rates()
+    record = results.opened(file, results.machine(), keep=keep)
+    rate = worker.gemm_rate()
     good = True
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for workload in workloads:
             print(workload.name, flush=True)
-            row = _measured(workload, Path(folder), only_forms)
-            row |= {"date": machine.today(), "gemm_gflops": rates}
-            results.put(record, row)
-            results.write(file, record)
+            row = _measured(workload, Path(folder), only_forms, seconds)
+            results.write(file, record, row | {"date": time.strftime("%Y-%m-%d"), "gemm_gflops": {"torch": rate}})
             good &= not any("error" in form for form in row["forms"].values())
     return good
 
 
-def _measured(workload: Workload, folder: Path, only_forms: str) -> dict[str, Any]:
-    if not (folder / f"{workload.network}-jaxviz.safetensors").exists():
-        networks.write(workload.network, folder)
-    model = jaxviz.load_model(workload.network, weights=folder / f"{workload.network}-jaxviz.safetensors")
+def _measured(workload: Workload, folder: Path, only_forms: Sequence[str], seconds: float) -> results.Row:
+    weights = folder / f"{workload.network}-jaxviz.safetensors"
+    if not weights.exists():
+        write_weights(workload.network, folder)
+    model = jaxviz.load_model(workload.network, weights=weights)
     np.savez(folder / "inputs.npz", allow_pickle=False, **inputs(workload, model))
-    row: dict[str, Any] = workload._asdict() | {"flop_per_image": flop_per_image(workload, model)}
+    row: results.Row = workload._asdict() | {"seconds": seconds, "flop_per_image": flop_per_image(workload, model)}
     del model  # a VGG16 of the parent's would only take memory
-    reference = REFERENCE[workload.method]
-    forms = [form for form in forms_of(workload) if only_forms in form.name or form.name == reference]
-    row["forms"] = {form.name: {"family": form.family} for form in forms}
+    reference, *others = forms_of(workload)
+    forms = [reference, *(form for form in others if not only_forms or any(part in form.name for part in only_forms))]
+    measured: dict[str, dict[str, Any]] = {form.name: {"family": form.family} for form in forms}
     with contextlib.ExitStack() as stack:
-        ready = {}
+        workers, expected = {}, None
         for form in forms:
-            worker = stack.enter_context(WorkerProcess(form, workload, folder))
-            found = row["forms"][form.name]
-            _start(worker, form, workload, folder, found)
-            if "first_s" in found:
-                ready[form.name] = worker
-            print(f"  {form.name}: {_said(found)}", flush=True)
-        for _ in range(workload.repeats):
-            for name in list(ready):
-                if not _repeat(ready[name], row["forms"][name]):
-                    del ready[name]
-                time.sleep(_SETTLE_SECONDS)
-    for name, form in row["forms"].items():
-        results.summarize(form)
-        if "median_s" in form:
-            print(f"  {name}: {form['median_s']:.4g} s", flush=True)
-    return row
+            found = measured[form.name]
+            try:
+                ask = stack.enter_context(worker.started(form, workload, folder))
+                about = ask("prepare")
+                first, arrays = ask("first")
+                expected = arrays if form == reference else expected
+                agreement = compare(workload, form, arrays, expected)
+            except worker.FailedError as error:
+                found["unavailable" if form.compiles else "error"] = str(error)
+            except DisagreementError as error:
+                found["error"] = str(error)
+            else:
+                gradients = int(arrays["steps"].sum()) if "steps" in arrays else workload.examples * workload.steps
+                found |= about | first | {"agreement": agreement, "gradients": gradients, "repeats_s": []}
+                eager = form.family in ("pytorch", "library") and not form.compiles
+                if eager and first["first_s"] > 2 * seconds:  # nothing was compiled
+                    found["repeats_s"] = [first["first_s"]]
+                else:
+                    workers[form.name] = ask
+            problem = found.get("error") or found.get("unavailable")
+            print(f"  {form.name}: {problem or str(found['agreement'])}", flush=True)
+        _repeat_in_turns(workload, workers, measured, seconds)
+    for found in measured.values():
+        if found.get("repeats_s"):
+            low, found["median_s"], high = np.quantile(found["repeats_s"], [0.25, 0.5, 0.75]).tolist()
+            found["quartiles_s"] = [low, high]
+    return row | {"forms": measured}
 
 
-def _start(worker: WorkerProcess, form: Form, workload: Workload, folder: Path, found: dict[str, Any]) -> None:
-    """The first call, whose results must agree before anything is timed."""
-    file = folder / "results.npz"
-    kept = folder / "reference.npz"
-    try:
-        found |= worker.ready()
-        first = worker.first(file)
-        if "unavailable" in first:
-            found |= first
-            return
-        arrays = _loaded(file)
-        if form.name == REFERENCE[workload.method]:
-            file.replace(kept)
-        if form.family == "library" and workload.method == "fooling":
-            found["agreement"] = checks.compare_library(arrays)
+def _repeat_in_turns(
+    workload: Workload, workers: dict[str, Callable[[str], Any]], forms: dict[str, dict[str, Any]], seconds: float
+) -> None:
+    spent = dict.fromkeys(workers, 0.0)
+    for _ in range(workload.repeats):
+        for name in [name for name in workers if spent[name] < seconds]:
+            start = time.perf_counter()
+            try:
+                answer = workers[name]("repeat")
+            except worker.FailedError as error:
+                forms[name]["error"] = str(error)
+                del workers[name]
+                continue
+            forms[name]["repeats_s"].append(answer["seconds"])
+            forms[name]["peak_mb"] = max(forms[name]["peak_mb"], answer["peak_mb"])
+            spent[name] += time.perf_counter() - start
+            time.sleep(_SETTLE_SECONDS)
+
+
+def compare(workload: Workload, form: Form, found: Arrays, expected: Arrays | None) -> dict[str, float]:
+    """The differences of a form's results from the reference's, by name.
+
+    Raises:
+        DisagreementError: one is larger than its tolerance, or there is no reference.
+    """
+    if expected is None:
+        raise DisagreementError("no reference to compare with")
+    if workload.method == "saliency":
+        changes = np.abs(found["maps"] - expected["maps"]).sum((1, 2)) / expected["maps"].sum((1, 2))
+        if len(changes) < TOLERANCES["fewest_for_median"]:
+            differences = {"map difference": (changes.max(), TOLERANCES["map_jump"])}
         else:
-            found["agreement"] = checks.compare(workload, arrays, _loaded(kept))
-        found["gradients"] = checks.gradients_taken(workload.method, arrays)
-        found |= first | {"repeats_s": []}
-    except (FailedError, checks.DisagreementError) as error:
-        found["error"] = str(error)
-
-
-def _repeat(worker: WorkerProcess, found: dict[str, Any]) -> bool:
-    """One more repeat, or why there is none; whether there may be another."""
-    try:
-        answer = worker.repeat()
-    except FailedError as error:
-        found["error"] = str(error)
-        return False
-    found["repeats_s"].append(answer["seconds"])
-    found["peak_mb"] = answer["peak_mb"]
-    return True
-
-
-def _loaded(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file) as arrays:
-        return dict(arrays)
-
-
-def _said(found: dict[str, Any]) -> str:
-    if "error" in found:
-        return f"ERROR, {found['error']}"
-    if "unavailable" in found:
-        return f"unavailable, {found['unavailable']}"
-    return f"first call {found['first_s']:.1f} s, " + ", ".join(f"{k} {v:.2g}" for k, v in found["agreement"].items())
+            most = TOLERANCES["map_difference_vgg16" if workload.network == "vgg16" else "map_difference"]
+            differences = {"map difference": (np.median(changes), most)}
+    elif workload.method == "visualization":
+        scores, half = found["scores"] / expected["scores"], found["scores"].shape[1] // 2
+        last = found["scores"][:, half:].mean() / expected["scores"][:, half:].mean()
+        differences = {
+            "first scores": (np.abs(scores[:, : TOLERANCES["first_steps"]] - 1).max(), TOLERANCES["first_scores"]),
+            "last scores": (abs(last - 1), TOLERANCES["last_scores" if len(scores) > 1 else "last_scores_of_one"]),
+        }
+    elif form.family == "library":
+        differences = {"not fooled": (1 - found["fooled"].mean(), TOLERANCES["library_not_fooled"])}
+    else:
+        steps, one = np.abs(found["steps"] - expected["steps"]), 1 / workload.examples
+        outcome = (found["fooled"] != expected["fooled"]).mean()
+        differences = {
+            "other outcome": (outcome, max(TOLERANCES["other_outcome"], one)),
+            "other steps": ((steps > 1).mean(), max(TOLERANCES["other_steps"], 2 * one)),
+        }
+    for name, (difference, most) in differences.items():
+        if not difference <= most:  # NaN too
+            raise DisagreementError(f"{name}: {difference:.1e}, more than {most:.1e}")
+    return {name: float(difference) for name, (difference, _) in differences.items()}

@@ -1,92 +1,140 @@
-"""One form in a process of its own: `python -m benchmarks.worker FORM WORKLOAD FOLDER`.
+"""A form in a process of its own, both ends of its pipe, and the memory of a process. Imports no framework."""
 
-Orders come as JSON lines on stdin, answers go as JSON lines to stdout.
-"""
-
+import contextlib
 import importlib
-import json
+import math
+import multiprocessing
 import os
-import sys
+import resource
+import tempfile
 import time
+import timeit
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from benchmarks.forms import forms_of
-from benchmarks.machine import forget_peak, memory_mb
-from benchmarks.prepared import Prepared
-from benchmarks.workloads import Workload
+from benchmarks.workloads import Form, Prepared, Workload
 
+_SPAWN = multiprocessing.get_context("spawn")
 # A repeat lasts this long at least, in as many calls as it takes: one call of milliseconds, after the wait for the
 # other forms, would measure cold caches and sleeping threads.
 _LEAST_SECONDS = 0.3
+_GEMM_SIZE, _GEMM_REPEATS = 2048, 20
 
 
-def main() -> None:
-    """Prepares the form, then answers one order after the other until stdin ends."""
-    name, workload, folder = sys.argv[1], Workload(*json.loads(sys.argv[2])), Path(sys.argv[3])
-    answers = _answers()
-    start = time.perf_counter()
-    [form] = [form for form in forms_of(workload) if form.name == name]
-    with np.load(folder / "inputs.npz") as file:
-        arrays = dict(file)
-    module = importlib.import_module(f"benchmarks.{form.module}")
-    prepared: Prepared = module.prepare(workload, arrays, folder, **form.options)
-    _answer(answers, setup_s=time.perf_counter() - start, loaded_mb=memory_mb("VmRSS"))
-    forget_peak()
-    for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "first":
-            _answer(answers, **_first(prepared, Path(order["save"]), may_fail=form.compiles))
-        elif order["do"] == "repeat":
-            _answer(answers, seconds=_repeat(prepared), peak_mb=memory_mb("VmHWM"))
+class FailedError(Exception):
+    """A form raised an error, or its process died."""
 
 
-def _answers() -> TextIO:
-    """Stdout for the answers alone; whatever the libraries print goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return answers
+@contextlib.contextmanager
+def started(form: Form, workload: Workload, folder: Path) -> Iterator[Callable[[str], Any]]:
+    """A process, killed when the block ends; the folder has the weights and the inputs.
 
+    Yields:
+        A function that asks the process, and raises a `FailedError`. First to "prepare": `setup_s` and `loaded_mb`;
+        then for the "first" call: `first_s`, `peak_mb` and what was computed; then to "repeat": `seconds`, `peak_mb`.
+    """
+    pipe, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_serve, args=(theirs, form, workload, folder))
+    process.start()
+    theirs.close()  # or the end of the process would not end the pipe
 
-def _answer(answers: TextIO, **fields: Any) -> None:
-    print(json.dumps(fields), file=answers, flush=True)
+    def ask(order: str) -> Any:
+        try:
+            pipe.send(order)
+            answer = pipe.recv()
+        except (EOFError, OSError) as error:
+            process.join()
+            raise FailedError(f"process ended with exit code {process.exitcode}") from error
+        if isinstance(answer, str):
+            raise FailedError(answer)
+        return answer
 
-
-def _first(prepared: Prepared, file: Path, *, may_fail: bool) -> dict[str, Any]:
-    """The first call, which compiles, and what it found."""
-    start = time.perf_counter()
     try:
-        result = prepared.run()
-    except Exception as error:
-        if not may_fail:
-            raise
-        return {"unavailable": f"{type(error).__name__}: {_first_line(error)}"}
-    seconds = time.perf_counter() - start
-    peak = memory_mb("VmHWM")  # before the results are copied
-    np.savez(file, allow_pickle=False, **prepared.arrays(result))
-    return {"first_s": seconds, "peak_mb": peak}
+        yield ask
+    finally:
+        process.kill()
+        process.join()
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+def _serve(pipe: Connection, form: Form, workload: Workload, folder: Path) -> None:
+    """The child's end: answers one order after the other."""
+    _clean_environment()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
+    prepared: Any = None
+    with contextlib.suppress(EOFError):
+        while True:
+            order = pipe.recv()
+            try:
+                if order == "prepare":
+                    start = time.perf_counter()
+                    prepared = _prepared(form, workload, folder)
+                    pipe.send({"setup_s": time.perf_counter() - start, "loaded_mb": _memory_mb("VmRSS")})
+                else:
+                    with contextlib.suppress(
+                        OSError
+                    ):  # on Linux alone; elsewhere the peak is that of the process so far
+                        Path("/proc/self/clear_refs").write_text("5")
+                    pipe.send(_first(prepared) if order == "first" else _repeat(prepared))
+            except Exception as error:
+                pipe.send(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}")
 
 
-def _repeat(prepared: Prepared) -> float:
-    """Seconds of one call."""
+def _prepared(form: Form, workload: Workload, folder: Path) -> Prepared:
+    with np.load(folder / "inputs.npz") as arrays:
+        module, name = form.function.split(".")
+        function = getattr(importlib.import_module(f"benchmarks.{module}"), name)
+        return function(workload, dict(arrays), folder, **form.options)
+
+
+def _first(prepared: Prepared) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     start = time.perf_counter()
-    prepared.run()
-    once = time.perf_counter() - start
-    if once >= _LEAST_SECONDS:
-        return once
-    calls = 0  # that one was the warm-up
-    start = time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < _LEAST_SECONDS:
-        prepared.run()
-        calls += 1
-    return elapsed / calls
+    result = prepared.run()
+    about = {"first_s": time.perf_counter() - start, "peak_mb": _memory_mb("VmHWM")}
+    return about, prepared.arrays(result)
 
 
-if __name__ == "__main__":
-    main()
+def _repeat(prepared: Prepared) -> dict[str, float]:
+    seconds = timeit.timeit(prepared.run, number=1)
+    if seconds < _LEAST_SECONDS:  # that one was the warm-up
+        calls = math.ceil(_LEAST_SECONDS / seconds)
+        seconds = timeit.timeit(prepared.run, number=calls) / calls
+    return {"seconds": seconds, "peak_mb": _memory_mb("VmHWM")}
+
+
+def _memory_mb(field: str) -> float:
+    """Of this process: its memory now ("VmRSS") or at its peak ("VmHWM"); the peak alone where there is no /proc."""
+    try:
+        [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:")]
+    except OSError:  # macOS, whose unit is the byte
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def gemm_rate() -> float:
+    """GFLOP/s of a large float32 matrix product in torch, in a process of its own."""
+    with ProcessPoolExecutor(1, _SPAWN, _clean_environment) as pool:
+        return pool.submit(_gemm_rate).result()
+
+
+def _gemm_rate() -> float:
+    import torch
+
+    torch.set_num_threads(cores())
+    matrix = torch.randn(_GEMM_SIZE, _GEMM_SIZE)
+    return 2 * _GEMM_SIZE**3 / min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=_GEMM_REPEATS)) / 1e9
+
+
+def _clean_environment() -> None:
+    """All cores, default flags, and no compiled program of an earlier run."""
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "OMP_NUM_THREADS"):
+        os.environ.pop(name, None)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

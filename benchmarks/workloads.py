@@ -1,22 +1,18 @@
-"""The work that is timed, and its settings. Imports no framework."""
+"""The work that is timed and the forms in which it is written. Imports no framework: a worker loads its own alone."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
-Method = Literal["saliency", "fooling", "visualization"]
+import numpy as np
 
-# The defaults of jaxviz, which the other forms are given too
-FOOLING_STEP, CLIMBING_STEP = 0.5, 5.0
-L2_WEIGHT, MAX_JITTER, BLUR_EVERY, BLUR_SIGMA = 1e-3, 16, 10, 0.5
 SEED = 0
-# as in jaxviz.images, without its imports
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Workload(NamedTuple):
-    """`examples` images of `size` pixels squared, at most `steps` updates each, timed `repeats` times."""
+    """`examples` images of `size` pixels squared, at most `steps` updates each, timed at most `repeats` times."""
 
     name: str
-    method: Method
+    method: Literal["saliency", "fooling", "visualization"]
     repeats: int
     examples: int
     network: Literal["squeezenet1_1", "vgg16"] = "squeezenet1_1"
@@ -27,14 +23,9 @@ class Workload(NamedTuple):
 
 FULL = (
     Workload("saliency, 1 image", "saliency", 15, 1, compiled=True),
-    Workload("saliency, 2 images", "saliency", 11, 2),
-    Workload("saliency, 4 images", "saliency", 11, 4),
     Workload("saliency, 8 images", "saliency", 11, 8),
-    Workload("saliency, 16 images", "saliency", 9, 16),
     Workload("saliency, 32 images", "saliency", 9, 32, compiled=True),
-    Workload("saliency, 64 images", "saliency", 5, 64),
     Workload("saliency, 128 images", "saliency", 5, 128),
-    Workload("saliency, 8 images of 160 pixels", "saliency", 7, 8, size=160),
     Workload("saliency, 8 images of 320 pixels", "saliency", 7, 8, size=320),
     Workload("saliency, 8 images of 448 pixels", "saliency", 7, 8, size=448),
     Workload("VGG16 saliency, 8 images", "saliency", 5, 8, network="vgg16"),
@@ -49,3 +40,57 @@ QUICK = (
     Workload("fooling, 8 images", "fooling", 2, 8, steps=100),
     Workload("class visualization, 1 class, 20 steps", "visualization", 3, 1, steps=20),
 )
+
+
+class Prepared(NamedTuple):
+    """`run` is timed and returns when the work is done; `arrays`, which is not, makes of it what is compared."""
+
+    run: Callable[[], Any]
+    arrays: Callable[[Any], dict[str, np.ndarray]]
+
+
+class Form(NamedTuple):
+    """One way to do a method's work: `module.function(workload, arrays, folder, **options)` of this package."""
+
+    name: str
+    family: Literal["jaxviz", "jax", "pytorch", "library"]
+    function: str
+    options: dict[str, Any]
+
+    @property
+    def compiles(self) -> bool:
+        """By torch.compile: without a C++ compiler the form is unavailable, which is no failure."""
+        return self.options.get("layout") == "torch.compile"
+
+
+def _torch(function: str, name: str, *layouts: str, **options: Any) -> list[Form]:
+    layouts = layouts or ("contiguous", "channels_last")
+    return [Form(f"{name}, {layout}", "pytorch", function, {"layout": layout, **options}) for layout in layouts]
+
+
+_JAXVIZ = [
+    Form("jaxviz", "jaxviz", "jax_forms.prepare", {}),
+    Form("jaxviz, data_parallel", "jaxviz", "jax_forms.prepare", {"data_parallel": True}),
+]
+
+
+def forms_of(workload: Workload) -> list[Form]:
+    """The forms of a workload; the first, PyTorch as it comes, is the reference of the results of the others."""
+    if workload.method == "saliency":
+        forms = [
+            *_torch("torch_forms.saliency", "PyTorch"),
+            *(_torch("torch_forms.saliency", "PyTorch", "torch.compile") if workload.compiled else []),
+            Form("captum, Saliency", "library", "torch_forms.saliency", {"layout": "contiguous", "captum": True}),
+            Form("JAX, plain", "jax", "jax_forms.prepare", {"plain": True}),
+        ]
+    elif workload.method == "fooling":
+        forms = [
+            *_torch("torch_forms.fooling", "PyTorch, one by one", batch_size=1),
+            *_torch("torch_forms.fooling", "PyTorch, batch without the finished", batch_size=32),
+            Form("torchattacks, PGDL2", "library", "torch_forms.torchattacks_pgd", {}),
+        ]
+    else:
+        forms = _torch("torch_forms.visualization", "PyTorch", batch_size=1)
+        if workload.examples > 1:
+            forms += _torch("torch_forms.visualization", "PyTorch, one batch", batch_size=workload.examples)
+    return [*forms[:1], *_JAXVIZ, *forms[1:]]

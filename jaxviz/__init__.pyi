@@ -10,7 +10,7 @@ from ._methods.class_visualization import class_visualizations as class_visualiz
 from ._methods.fooling import FoolingResult as FoolingResult
 from ._methods.fooling import fooling_images as fooling_images
 from ._methods.integrated_gradients import integrated_gradients as integrated_gradients
-from ._methods.perturbation_curves import Curve as Curve
+from ._methods.perturbation_curves import PerturbationCurve as PerturbationCurve
 from ._methods.perturbation_curves import deletion_curve as deletion_curve
 from ._methods.perturbation_curves import insertion_curve as insertion_curve
 from ._methods.saliency import saliency_maps as saliency_maps
@@ -20,8 +20,8 @@ from .weights import load_model as load_model
 
 __all__ = [
     "ClassVisualization",
-    "Curve",
     "FoolingResult",
+    "PerturbationCurve",
     "accelerate",
     "class_visualizations",
     "data_parallel",

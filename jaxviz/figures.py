@@ -1,4 +1,4 @@
-"""The figures of the three methods, as matplotlib figures that nobody displays unasked (extra `app`).
+"""Figures of the three methods, as matplotlib figures that are not displayed (extra `app`).
 
 Images are ImageNet-normalized, (h, w, 3); a caption is text under a picture.
 """
@@ -13,17 +13,17 @@ from matplotlib.figure import Figure
 from jaxviz import images as _images
 from jaxviz._core.files import replacing
 
-_INCHES = 2.6  # of one picture: 260 pixels at `save`'s resolution, so that 224 are not scaled down
+_INCHES = 2.6  # per picture: 260 pixels at `save`'s resolution, so that 224 pixels are not scaled down
 
 
 def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str]) -> Figure:
-    """Each image above its saliency map, white from the 99.5th percentile of the map on.
+    """Each image above its saliency map; values from the map's 99.5th percentile on are white.
 
-    A few pixels have many times the saliency of all others; a scale up to them would show little but black.
+    A few pixels have a much larger saliency than the others; with a scale up to the maximum the map would be black.
 
     Args:
         images: (n, h, w, 3).
-        maps: (n, h, w), as `saliency_maps` returns them.
+        maps: (n, h, w), from `saliency_maps`.
         captions: n texts, one under each image.
 
     Example:
@@ -38,17 +38,17 @@ def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str])
     for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
         axes[0][column].imshow(picture, interpolation="nearest")
         axes[0][column].set_xlabel(caption)
-        white = np.percentile(values, 99.5) or values.max()  # of a map with very few pixels above 0
+        white = np.percentile(values, 99.5) or values.max()  # the maximum for a map with very few positive pixels
         axes[1][column].imshow(values, cmap="hot", vmin=0, vmax=white, interpolation="nearest")
         axes[1][column].set_xlabel(f"saliency, white from {white:.2g}")
     return figure
 
 
 def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
-    """Original, fooled, difference and magnified difference side by side.
+    """Original image, fooling image, difference and magnified difference, side by side.
 
     Args:
-        pictures: four (h, w, 3) uint8 pictures; `difference_picture` makes the last two.
+        pictures: four (h, w, 3) uint8 pictures; the last two from `difference_picture`.
         captions: four texts, one under each picture.
 
     Example:
@@ -69,7 +69,7 @@ def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Fi
 
 
 def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1.0) -> np.ndarray:
-    """Changed - original of two uint8 pictures, times `gain`, around middle grey.
+    """The difference of two uint8 pictures, changed - original, times `gain`, around middle grey.
 
     Example:
         >>> import numpy as np
@@ -83,7 +83,7 @@ def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float =
 
 
 def save(path: _images.PathLike, figure: Figure) -> None:
-    """Writes a figure, whole or not at all, in the format of the file's suffix.
+    """Writes a figure in the format of the file's suffix, completely or not at all.
 
     Example:
         >>> import pathlib, tempfile
@@ -100,7 +100,7 @@ def save(path: _images.PathLike, figure: Figure) -> None:
 
 
 def _grid(rows: int, columns: int):
-    # matplotlib.pyplot would keep every figure alive and look for a display
+    # matplotlib.pyplot would keep every figure in memory and need a display
     figure = Figure(figsize=(columns * _INCHES, rows * (_INCHES + 0.6)), layout="compressed")
     axes = figure.subplots(rows, columns, squeeze=False)
     for cell in axes.flat:

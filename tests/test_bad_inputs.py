@@ -56,7 +56,7 @@ def delete(maps=IMAGES[..., 0], **options):
 
 CASES = [
     (lambda: saliency(model=3), ValueError, "`model` must be callable"),
-    (lambda: saliency(model=jax.tree_util.Partial(lambda f, x: x, jax.nn.relu)), ValueError, "arrays alone as leaves"),
+    (lambda: saliency(model=jax.tree_util.Partial(lambda f, x: x, jax.nn.relu)), ValueError, "only arrays as leaves"),
     (lambda: saliency(model=lambda images: images), ValueError, r"must return raw scores of shape \(n, k\)"),
     (lambda: saliency(model=lambda images: (images, images)), ValueError, "must return raw scores .* got tuple"),
     (lambda: saliency(model=lambda images: images.sum((0, 1, 2))), ValueError, "must return raw scores"),

@@ -1,6 +1,7 @@
 """What is in the folder of a batch run, and what is not when something stops it in between."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 import safetensors.numpy
 
 from jaxviz.batch.shards import Shards
-from weights_convert import files
 
 RECORDS = [{"file": "a.png", "row": 0}, {"file": "b.png", "error": "damaged"}]
 ARRAYS = {"maps": np.arange(4, dtype=np.float32).reshape(1, 2, 2)}
@@ -60,8 +60,8 @@ def test_stopped_in_between_the_shard_is_not_there_and_is_written_again(tmp_path
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     events = []
-    fsync, replace = files.os.fsync, Path.replace
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (events.append("on disk"), fsync(handle)))
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append("on disk"), fsync(handle)))
     monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("named"), replace(self, target)))
     Shards(tmp_path, {}).write(0, RECORDS, ARRAYS)
     assert events == ["on disk", "named"] * 3

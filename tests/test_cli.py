@@ -235,7 +235,7 @@ def test_an_interrupt_keeps_what_is_finished(command, toy, monkeypatch, argument
     result = command(*arguments, "--output", "kept", "--json")
     assert result.code == 130
     assert left_at_once == [130]
-    assert result.err == "error: interrupted; what came before it is written\n"
+    assert result.err == "error: interrupted; finished files are written\n"
     first, second = result.records
     assert Path(first["output"][0]).exists()
     assert (second["method"], second["file"]) == ("saliency", COFFEE)

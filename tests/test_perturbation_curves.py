@@ -82,7 +82,7 @@ def test_a_map_with_a_nan_and_an_unknown_class_are_nan(linear, linear_images):
         labels
     )
     unknown = [False, True, True, True, False, False]
-    np.testing.assert_array_equal(np.isnan(curve.areas), unknown)
+    np.testing.assert_array_equal(np.isnan(curve.auc), unknown)
     np.testing.assert_array_equal(np.isnan(curve.probabilities).all(1), unknown)
     assert np.isfinite(np.asarray(curve.probabilities)[[0, 4, 5]]).all()
 
@@ -96,3 +96,11 @@ def test_composes_with_jit_and_vmap(linear, linear_images, tied):
     found = jax.jit(jax.vmap(one))(linear_images, jnp.asarray(LABELS), jnp.asarray(tied))
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a[:, 0], b, atol=1e-6)
+
+
+def test_the_old_names_are_deprecated(linear, linear_images):
+    with pytest.warns(DeprecationWarning, match=r"jaxviz\.PerturbationCurve"):
+        assert jaxviz.Curve is jaxviz.PerturbationCurve
+    curve = jaxviz.deletion_curve(linear.model, linear_images, LABELS, linear_images[..., 0], num_steps=2)
+    with pytest.warns(DeprecationWarning, match="`auc`"):
+        assert curve.areas is curve.auc

@@ -83,8 +83,8 @@ def test_perturbation_curves(squeezenet, photographs):
         np.testing.assert_allclose(curve.probabilities[3], jax.nn.softmax(scores)[:, labels[3]], rtol=0, atol=1e-5)
     random = np.random.default_rng(0).random(maps.shape)
     by_chance = jaxviz.deletion_curve(squeezenet, images, labels, random, num_steps=16)
-    print("mean deletion area", deletion.areas.mean(), "by chance", by_chance.areas.mean())
-    assert deletion.areas.mean() < 0.7 * by_chance.areas.mean()
+    print("mean deletion area", deletion.auc.mean(), "by chance", by_chance.auc.mean())
+    assert deletion.auc.mean() < 0.7 * by_chance.auc.mean()
 
 
 def test_memory_does_not_grow_with_the_samples(squeezenet):

@@ -25,7 +25,7 @@ METHODS = {
         jaxviz.class_visualizations(model, labels, key=KEY, init_images=images, num_steps=1, bounds=(-3, 3)).images
     ),
     "deletion_curve": lambda model, images, labels: (
-        jaxviz.deletion_curve(model, images, labels, jnp.zeros(images.shape[:3]), num_steps=1).areas
+        jaxviz.deletion_curve(model, images, labels, jnp.zeros(images.shape[:3]), num_steps=1).auc
     ),
 }
 

@@ -7,6 +7,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding
@@ -69,6 +70,7 @@ def deletion_curve(model, images, labels, keys):
     return jaxviz.deletion_curve(model, images, labels, images[..., 0], num_steps=2)
 
 
+ADAM = optax.adam(0.1)
 METHODS = (saliency_maps, smooth_grad, integrated_gradients, fooling_images, pgd, class_visualizations, deletion_curve)
 
 
@@ -253,6 +255,24 @@ def cells():
         for transformation, row in zip(TRANSFORMATIONS, rows[2:], strict=True)
         for method, cell in zip(METHODS, row[1:], strict=True)
     ]
+
+
+def fooling_by_adam(model, images, labels, keys):
+    return jaxviz.fooling_images(model, images, labels, max_steps=5, optimizer=ADAM)
+
+
+def class_visualizations_by_adam(model, images, labels, keys):
+    return jaxviz.class_visualizations(model, labels, key=keys, init_images=images, num_steps=2, optimizer=ADAM)
+
+
+@jax.numpy_dtype_promotion("standard")  # optax's adam does not keep to the strict one
+@pytest.mark.parametrize("method", [fooling_by_adam, class_visualizations_by_adam])
+def test_an_optimizer_under_shard_map(method):
+    """Its count of steps starts as a constant, which does not vary over the devices by itself."""
+    for found, expected in zip(
+        jax.tree.leaves(with_shard_map(method)), jax.tree.leaves(method(*ARGUMENTS)), strict=True
+    ):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
 @functools.cache

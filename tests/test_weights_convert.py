@@ -18,8 +18,9 @@ import torchvision.models
 from flax import nnx
 
 import weights_convert
+from jaxviz._core.files import replacing
 from jaxviz.models import VGG16, SqueezeNet
-from weights_convert import files, sources, tables
+from weights_convert import sources, tables
 
 NAMES = ["squeezenet1_0", "squeezenet1_1", "vgg16"]
 OURS = {"squeezenet1_0": lambda: SqueezeNet("1_0", rngs=nnx.Rngs(0)), "vgg16": lambda: VGG16(rngs=nnx.Rngs(0))}
@@ -97,7 +98,7 @@ def test_files_come_back_as_they_were_written(tmp_path):
 def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError), files.replacing(path) as temporary:
+    with pytest.raises(UnicodeEncodeError), replacing(path) as temporary:
         temporary.write_text("half, then \udc80", encoding="utf-8")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -111,7 +112,7 @@ def test_the_umask_is_obeyed_and_never_touched(tmp_path, monkeypatch, umask):
     old = change(umask)
     try:
         monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("os.umask was called"))
-        with files.replacing(tmp_path / "file.txt") as temporary:
+        with replacing(tmp_path / "file.txt") as temporary:
             temporary.write_text("new")
     finally:
         change(old)
@@ -124,7 +125,7 @@ def test_threads_may_write_the_same_file(tmp_path):
 
     def write(content: str) -> None:
         for _ in range(20):
-            with files.replacing(path) as temporary:
+            with replacing(path) as temporary:
                 temporary.write_text(content)
                 together.wait(10)
             assert path.read_text() in ("a" * 1000, "b" * 1000)

@@ -1,6 +1,6 @@
-"""Pretrained weights of other frameworks in jaxviz's layout: names and axes as tables over numpy arrays.
+"""Converts pretrained weights of other frameworks to jaxviz's layout: tables of names and axes for NumPy arrays.
 
-The only place that may import torch, and inside functions alone.
+Only this package imports torch, and only inside functions.
 """
 
 from weights_convert.download import official as official

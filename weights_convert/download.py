@@ -1,4 +1,4 @@
-"""torchvision's official weight files, fetched through torchvision and checked."""
+"""Downloads torchvision's official weight files through torchvision and verifies them."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ OFFICIAL = {
 
 
 def official_url(name: str) -> str:
-    """Where torchvision keeps the weights of an architecture."""
+    """The URL of torchvision's weights of an architecture."""
     try:
         import torchvision.models
     except ImportError as error:
@@ -28,10 +28,10 @@ def official_url(name: str) -> str:
 
 
 def official(name: str, folder: Path) -> files.Weights:
-    """The official weights of an architecture, downloaded into `folder` for as long as reading them takes.
+    """The official weights of an architecture, downloaded temporarily into `folder`.
 
     Raises:
-        ImportError, ConnectionError, ValueError, OSError: as `downloaded`.
+        ImportError, ConnectionError, ValueError, OSError: errors of `downloaded`.
     """
     with downloaded(name, folder) as path:
         return sources.torchvision(path, name)
@@ -39,12 +39,12 @@ def official(name: str, folder: Path) -> files.Weights:
 
 @contextlib.contextmanager
 def downloaded(name: str, folder: Path) -> Iterator[Path]:
-    """Gives the official file of architecture `name`, whole and checked, in `folder` until the block ends.
+    """Yields the verified official file of architecture `name`, in `folder` until the block ends.
 
     Raises:
         ImportError: torchvision is not installed.
-        ConnectionError: the server cannot be reached, or the connection broke off.
-        ValueError: what came is not the official file.
+        ConnectionError: the server cannot be reached, or the connection was lost.
+        ValueError: the downloaded file is not the official file.
         OSError: the folder cannot be written, or is full.
     """
     url = official_url(name)
@@ -73,7 +73,7 @@ def _fetch(name: str, url: str, path: Path, folder: Path) -> None:
         raise ConnectionError(f"{url} answered {error.code} {error.reason}. {by_hand}") from error
     except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
         raise ConnectionError(f"{url} cannot be reached ({str(error).strip()}). {by_hand}") from error
-    except RuntimeError as error:  # torch.hub's word for a wrong hash, of a file cut short or changed
+    except RuntimeError as error:  # torch.hub's error for a wrong hash
         raise ValueError(
             f"What {url} sent is not the official file, or was cut short ({error}). Nothing was kept. {by_hand}"
         ) from error

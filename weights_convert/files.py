@@ -13,7 +13,7 @@ CONVERTER_VERSION = "1"
 
 
 class Weights(NamedTuple):
-    """Weights in jaxviz's layout, of which architecture they are, and where they are from."""
+    """Weights in jaxviz's layout, with their architecture and source."""
 
     arrays: dict[str, np.ndarray]
     architecture: str
@@ -22,7 +22,7 @@ class Weights(NamedTuple):
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Writes a .safetensors file, with all but the arrays as its metadata; makes the folder if need be.
+    """Writes a .safetensors file, with the other fields as metadata; creates the folder if it does not exist.
 
     Raises:
         OSError: the folder cannot be written, or is full.
@@ -33,27 +33,27 @@ def write(path: Path, weights: Weights) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             safetensors.numpy.save_file(weights.arrays, temporary, metadata)
-    except (OSError, safetensors.SafetensorError) as error:  # the latter is also safetensors' word for a full disk
+    except (OSError, safetensors.SafetensorError) as error:  # safetensors raises its own error for a full disk
         raise cannot_write(path.parent, error) from error
 
 
 def read(path: Path) -> Weights:
-    """Reads what `write` wrote.
+    """Reads a file from `write`.
 
     Raises:
-        ValueError: damaged, or not written by `write`.
-        OSError: missing, or cannot be read.
+        ValueError: the file is damaged, or is not from `write`.
+        OSError: the file is missing or cannot be read.
     """
     with path.open("rb"):
-        pass  # a missing or unreadable file: the system's own error names it
+        pass  # the system's error names a missing or unreadable file
     again = "write it again with `python -m weights_convert`, or delete it if it lies in jaxviz's cache"
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            # Before any array: of a stranger's file they may be of dtypes that numpy does not know.
+            # Check before reading arrays: a foreign file may have dtypes that NumPy does not support.
             if metadata.get("converter_version") != CONVERTER_VERSION:
                 raise ValueError(f"{path} is not in the layout of this version of jaxviz; {again}.")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is damaged, or no safetensors file ({error}); {again}.") from error
     return Weights(arrays, metadata["architecture"], metadata["source"], metadata["source_sha256"])

@@ -1,4 +1,4 @@
-"""Reading the weights of each source, only after making sure that they are what they should be."""
+"""Reads the weights of each source after verifying them."""
 
 import hashlib
 import importlib.util
@@ -15,7 +15,7 @@ from weights_convert.files import Weights
 
 NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 
-# What the Caffe model was trained on: BGR in 0 to 255 minus these; and what jaxviz's images are.
+# The Caffe model's input: BGR in 0 to 255 minus this mean. jaxviz's input: RGB in 0 to 1, normalized.
 _CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,12 +23,12 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def caffe(path: Path | None = None) -> Weights:
     """The authors' SqueezeNet 1.1, from the package `ndf` or from a copy of its file, for jaxviz's input space.
 
-    The network's own input convention is folded into conv1, which is exact because conv1 has no padding.
+    The network's input convention is folded into conv1. This is exact because conv1 has no padding.
 
     Raises:
         ImportError: `ndf` is not installed.
-        ValueError: the file is not the one that ndf 0.1.4 carries.
-        OSError: missing, or cannot be read.
+        ValueError: the file is not that of ndf 0.1.4.
+        OSError: the file is missing or cannot be read.
     """
     content = (path or _ndf_path()).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -51,14 +51,14 @@ def _ndf_path() -> Path:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Rebuilds numpy arrays and nothing else: a pickle may otherwise run any code."""
+    """Unpickles only NumPy arrays: other pickles may run any code."""
 
     _ALLOWED = ("_reconstruct", "ndarray", "dtype")
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] != "numpy" or name not in self._ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weight file.")
-        if name == "_reconstruct":  # the file names it by its place in numpy 1
+        if name == "_reconstruct":  # the file has its location in NumPy 1
             return np.zeros(0).__reduce__()[0]
         return getattr(np, name)
 
@@ -77,8 +77,8 @@ def torchvision(path: Path, name: str) -> Weights:
 
     Raises:
         ImportError: torch is not installed.
-        ValueError: not a state dict, damaged, or of another network.
-        OSError: missing, or cannot be read.
+        ValueError: the file is not a state dict, is damaged, or is from another network.
+        OSError: the file is missing or cannot be read.
     """
     state = read_state_dict(path)
     arrays = {key: _at_least_float32(tensor) for key, tensor in state.items()}
@@ -97,18 +97,18 @@ def _at_least_float32(tensor: Any) -> np.ndarray:
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:
-    """The tensors of a .pth file by name, without running any code that a pickle may hold."""
+    """The tensors of a .pth file by name, without running code in the pickle."""
     try:
         import torch
     except ImportError as error:
         raise ImportError(f'Reading {path.name} needs the extra `convert`: pip install "jaxviz[convert]"') from error
     with path.open("rb"):
-        pass  # a missing or unreadable file: the system's own error names it
+        pass  # the system's error names a missing or unreadable file
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch each have their own
+    except Exception as error:  # pickle, zip and torch raise different exceptions
         raise ValueError(
-            f"{path} cannot be read as a state dict: it is damaged, or holds more than tensors. Write one with "
+            f"{path} cannot be read as a state dict: it is damaged, or contains more than tensors. Write one with "
             f"`torch.save(model.state_dict(), path)`."
         ) from error
     if not isinstance(state, Mapping) or not all(

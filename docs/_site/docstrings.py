@@ -1,4 +1,4 @@
-"""Docstrings as the site's Markdown understands them."""
+"""Converts docstrings to the site's Markdown."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _WORD = re.compile(r"_\{([a-z]{4,})\}")
 
 
 class Docstrings(griffe.Extension):
-    """Formulas between dollars, references as paragraphs, examples under the heading that makes them code."""
+    """Puts formulas between dollars, references into paragraphs, and examples under a heading that renders code."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Called for each function, class and module."""

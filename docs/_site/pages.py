@@ -1,4 +1,4 @@
-"""The site's hooks: the notebook as a page, and formulas as MathML, which browsers draw without a script."""
+"""The site's hooks: render the notebook as a page, and formulas as MathML, which needs no script."""
 
 import base64
 import html
@@ -15,7 +15,7 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>'
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Adds the notebook's page, beside the notebook for those who want to run it, and the pages of the benchmarks."""
+    """Adds a page for the notebook, which stays available as a file, and the pages of the benchmarks."""
     notebook = files.get_file_from_path(_NOTEBOOK)
     assert notebook is not None
     text, pictures = _markdown(json.loads(notebook.content_string))
@@ -29,7 +29,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_content(content: str, **kwargs: Any) -> str:
-    """Formulas that arithmatex has found, as MathML."""
+    """Replaces the formulas that arithmatex marked by MathML."""
     return _FORMULA.sub(
         lambda found: convert(html.unescape(found[2]), display="block" if found[1] == "div" else "inline"), content
     )

@@ -1,1 +1,1 @@
-"""What every method stands on: the model, its arguments, devices, and files."""
+"""The base of every method: the model, arguments, devices and files."""

@@ -1,4 +1,4 @@
-"""The checks of the methods' arguments, which come out as arrays of one form."""
+"""Checks the methods' arguments and converts them to arrays of a fixed form."""
 
 import contextlib
 import functools
@@ -33,27 +33,27 @@ def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"`{name}` must be floating point, in the model's input space, got {array.dtype}; "
-            f"`jaxviz.images.from_uint8` turns 8-bit RGB into ImageNet-normalized images."
+            f"`jaxviz.images.from_uint8` converts 8-bit RGB to ImageNet-normalized images."
         )
     return on_device(array, array.dtype)
 
 
 def as_labels(labels: Labels, model: FlatModel, images: Array | jax.ShapeDtypeStruct, *, name: str) -> Int[Array, " n"]:
-    """Class indices, one for each image; an unknown class is an error here where its value can be seen, else -1."""
+    """Class indices, one for each image. An unknown class raises an error if its value is known, else it becomes -1."""
     try:
         array = as_array(labels)
-    except (TypeError, ValueError):  # of rows that are not equally long, say
+    except (TypeError, ValueError):  # for example, rows of unequal length
         array = np.asarray(None)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"`{name}` must have shape (n,), one class index for each image, got {array.shape}.")
     if not jnp.issubdtype(array.dtype, jnp.integer):
-        hint = "; `jaxviz.labels.find` knows names" if array.dtype.kind in "OSU" else ""
+        hint = "; `jaxviz.labels.find` converts names" if array.dtype.kind in "OSU" else ""
         raise ValueError(f"`{name}` must be integers, got {array.dtype}{hint}.")
     if array.shape[0] != images.shape[0]:
         raise ValueError(f"`{name}` must be as many as the images, got {array.shape[0]} for {images.shape[0]} images.")
     count = num_classes(model, images.shape[1:], images.dtype)
     if not _has_value(array):
-        # Before it is narrowed: 2**32 + 1 would be class 1.
+        # Check before the conversion to int32: 2**32 + 1 would become class 1.
         last = min(count - 1, jnp.iinfo(array.dtype).max)
         return jnp.where((array >= 0) & (array <= last), array, -1).astype(jnp.int32)
     for label in jax.device_get(array).tolist():
@@ -82,7 +82,7 @@ def as_bounds(
 
 
 def as_baseline(baseline: Baseline, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """What stands for an image without content, as one image for each image."""
+    """The input without content, as one image for each image."""
     channels = images.shape[-1:]
     try:
         values = as_array(baseline)
@@ -97,7 +97,7 @@ def as_baseline(baseline: Baseline, images: Float[Array, "n h w c"]) -> Float[Ar
 
 
 def as_keys(key: Array, count: Any) -> Key[Array, " n"]:
-    """One key for each example: folded from the one key given and the example's index, or as given."""
+    """One key for each example: folded from a single key and the example's index, or the given keys."""
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError(f"`key` must be a typed key, `jax.random.key(seed)`, got {key!r}.")
     if key.ndim == 0:
@@ -121,10 +121,10 @@ def as_number(
     high: float | int = math.inf,
     count: Any = None,
 ) -> Array:
-    """A setting as a scalar of one type, whatever type it came as, so that a new value never compiles again.
+    """A setting as a scalar of a fixed type, so that a new value never compiles again.
 
-    The type is int32, or float32 (float64 where x64 is enabled). With `count`, so many numbers, one for each example,
-    will do, too.
+    The type is int32, or float32 (float64 if x64 is enabled). With `count`, an array of `count` numbers, one for each
+    example, is also accepted.
     """
     kind = jnp.integer if dtype is int else jnp.number
     try:
@@ -142,7 +142,7 @@ def as_number(
 
 
 def as_size(value: SupportsIndex, *, name: str, low: int = 1, high: int | float = math.inf) -> int:
-    """A number that is part of the program, such as of steps, as a Python integer."""
+    """A size that is compiled into the program, such as a number of steps, as a Python integer."""
     if not isinstance(value, (bool, np.bool_, jax.Array)):
         with contextlib.suppress(TypeError):
             number = operator.index(value)
@@ -153,13 +153,13 @@ def as_size(value: SupportsIndex, *, name: str, low: int = 1, high: int | float 
 
 
 def as_array(value: Any) -> Any:
-    """Of NumPy where no part of it is on a device yet: what is checked there is moved once, and said to be moved."""
+    """A NumPy array if no part of the value is on a device, so that it is checked on the host and moved once."""
     on_device = any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
     return jnp.asarray(value) if on_device else np.asarray(value)
 
 
 def on_device(values: Any, dtype: Any, shape: tuple[Any, ...] | None = None) -> Array:
-    """As a JAX array of that type, broadcast to the shape."""
+    """Converts to a JAX array of this type, broadcast to the shape."""
     values = values.astype(dtype)
     values = values if isinstance(values, jax.Array) else jax.device_put(values)
     if shape is None:
@@ -168,7 +168,7 @@ def on_device(values: Any, dtype: Any, shape: tuple[Any, ...] | None = None) -> 
 
 
 def _has_value(array: Any) -> bool:
-    """Whether it can be looked at: neither traced, nor in part on another process's devices."""
+    """Whether the value is known: not traced, and not partly on another process's devices."""
     if not isinstance(array, jax.Array):
         return True
     return not isinstance(array, jax.core.Tracer) and (array.is_fully_addressable or array.is_fully_replicated)

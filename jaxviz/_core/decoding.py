@@ -1,4 +1,4 @@
-"""Image files to 8-bit RGB, without JAX."""
+"""Decodes image files to 8-bit RGB, without JAX."""
 
 import math
 from pathlib import Path
@@ -8,13 +8,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 
 def decode(path: Path, size: int, resize: int) -> np.ndarray:
-    """One file as (size, size, 3) uint8, prepared as torchvision prepares images for evaluation.
+    """One file as (size, size, 3) uint8, prepared as in torchvision's evaluation transforms.
 
     Raises:
-        ValueError: no image, damaged, or too large to decode safely.
-        OSError: missing, or cannot be read.
+        ValueError: the file is not an image, is damaged, or is too large to decode safely.
+        OSError: the file is missing or cannot be read.
     """
-    with path.open("rb") as file:  # a missing or unreadable file: the system's own error names it
+    with path.open("rb") as file:  # the system's error names a missing or unreadable file
         try:
             with Image.open(file) as image:
                 image = _rgb(ImageOps.exif_transpose(image))
@@ -22,13 +22,13 @@ def decode(path: Path, size: int, resize: int) -> np.ndarray:
             raise ValueError(f"{path}: not an image that Pillow can read.") from error
         except Image.DecompressionBombError as error:
             raise ValueError(f"{path}: too large to decode safely; scale it down first. {error}") from error
-        except Exception as error:  # whatever a decoder says of bytes that it did not expect
+        except Exception as error:  # decoders raise any exception for unexpected bytes
             raise ValueError(f"{path}: damaged or unsupported image: {error}") from error
     width, height = (int(resize * side / min(image.size)) for side in image.size)
     if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise ValueError(
-            f"{path}: {image.width} x {image.height} pixels are too elongated, with a shorter side of {resize} they "
-            f"would be {width} x {height}; crop it first."
+            f"{path}: {image.width} x {image.height} pixels are too elongated. With a shorter side of {resize} "
+            f"the image would have {width} x {height} pixels; crop it first."
         )
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -36,10 +36,10 @@ def decode(path: Path, size: int, resize: int) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white; the high byte is what it takes of RGB
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white; use the high byte, as it does for RGB
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode!r} have no known range; save it with 8 or 16 bits.")
-    if image.mode == "P":  # by way of RGBA, where a palette's transparency may be of any form
+    if image.mode == "P":  # through RGBA, which supports every form of palette transparency
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Output files: written whole or not at all, under names of their own."""
+"""Output files: complete or absent, with unique names."""
 
 import contextlib
 import itertools
@@ -10,33 +10,33 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path` to write to, which takes its place when the block ends without an error.
+    """Yields a temporary file beside `path`, which replaces `path` when the block ends without an error.
 
-    Nobody ever sees half a file, not even of two processes that write the same one.
+    Readers never see a partial file, even if two processes write the same one.
     """
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
-    temporary.touch(0o666, exist_ok=False)  # less the umask, which cannot be asked for without changing it
+    temporary.touch(0o666, exist_ok=False)  # minus the umask, which cannot be read without changing it
     try:
         yield temporary
         with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # or a machine that loses power may keep the name without the content
+            os.fsync(written.fileno())  # else a power loss may keep the name but not the content
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def cannot_write(folder: Path, error: Exception) -> OSError:
-    """What to say, and what to do, when a folder is full or cannot be written."""
+    """The error for a folder that is full or cannot be written, with the remedy."""
     return OSError(
-        f"cannot write to {folder} ({getattr(error, 'strerror', None) or error}): make room there, or choose another "
+        f"cannot write to {folder} ({getattr(error, 'strerror', None) or error}): free some space, or choose another "
         f"folder (for the cache, set JAXVIZ_CACHE)"
     )
 
 
 def stems(paths: Sequence[Path]) -> list[str]:
-    """A name for the output of each file: its own, numbered from the second file of that name on.
+    """An output name for each file: its stem, with a number from the second file of the same stem on.
 
-    Upper and lower case are the same, as they are to some file systems.
+    Case is ignored, as in some file systems.
     """
     names: list[str] = []
     for path in paths:

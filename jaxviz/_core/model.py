@@ -1,7 +1,7 @@
-"""What a model is, and the score or loss that the methods differentiate.
+"""The model, and the score or loss that the methods differentiate.
 
-A *model* is any JAX pytree that can be called: `model(images (n, h, w, c)) -> raw scores (n, k)`. The methods look at
-one image at a time (`class_gradient`) and are mapped over the batch, so no image's result depends on its neighbours.
+A *model* is any JAX pytree that can be called: `model(images (n, h, w, c)) -> raw scores (n, k)`. The methods are
+functions of one image (`class_gradient`), mapped over the batch, so an image's result does not depend on the others.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
 def class_score(
     model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
-    """The score of one class (the predicted one for None), NaN where there is no such class, and all scores.
+    """The score of one class (the prediction for None; NaN for an unknown class), and all scores.
 
-    All are NaN where a value of the image is.
+    All are NaN if a value of the image is NaN.
     """
     scores = model(image[None])[0]
     scores = jnp.where(_has_nan(image), jnp.nan, scores)
@@ -37,10 +37,10 @@ def class_score(
 def class_loss(
     model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
-    """The cross-entropy of one class, NaN where there is no such class, and all scores.
+    """The cross-entropy of one class (NaN for an unknown class), and all scores.
 
-    As softplus(log sum exp of the other scores - score): the usual form's gradient, probability less one, is rounding
-    alone where a model is sure of the class.
+    Computed as softplus(log sum exp of the other scores - score). The gradient of the usual form contains the
+    probability minus one, which is only rounding error if the probability is close to 1.
     """
     score, scores = class_score(model, image, label)
     others = jnp.where(jnp.arange(scores.shape[0], dtype=label.dtype) == label, -jnp.inf, scores)
@@ -54,9 +54,9 @@ def class_gradient(
     *,
     objective: Callable[..., Any] = class_score,
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
-    """The objective and its gradient with respect to the image, from one evaluation; and all scores.
+    """The objective, all scores, and the objective's gradient with respect to the image, from one evaluation.
 
-    A NaN value has a NaN gradient: without this, an unknown class would have a plausible one of zeros.
+    A NaN value gets a NaN gradient: otherwise an unknown class would get a plausible gradient of zeros.
     """
     gradient_function = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (value, scores), gradient = gradient_function(model, image, label)
@@ -64,15 +64,15 @@ def class_gradient(
 
 
 def largest_magnitude(gradient: Float[Array, "h w c"]) -> Float[Array, "h w"]:
-    """The largest absolute value over the channels, NaN where one of them is NaN."""
+    """The largest absolute value over the channels; NaN if a channel is NaN."""
     return jnp.where(_has_nan(gradient, axis=-1), jnp.nan, jnp.abs(gradient).max(-1))
 
 
 def _has_nan(x: Float[Array, "..."], *, axis: int | None = None) -> Bool[Array, "..."]:
-    """Whether a value is NaN, on a CPU; False elsewhere, where a maximum of NaN is NaN as it should be.
+    """Whether a value is NaN, on CPU only. On other platforms False, because a maximum of NaN is NaN there.
 
     XLA's CPU backend loses NaN in the maximum of a large array (jaxlib 0.10.2: over the last axis of 64 x 64 x 3 values
-    of NaN it is -inf), and in max pooling. A TPU would read the array once more for nothing.
+    of NaN it is -inf), and in max pooling. On a TPU the check would read the array once more without need.
     """
 
     def on_cpu(x: Array) -> Array:
@@ -85,28 +85,28 @@ def _has_nan(x: Float[Array, "..."], *, axis: int | None = None) -> Bool[Array, 
 
 
 def l2_norm(x: Float[Array, "..."]) -> Float[Array, ""]:
-    """The Euclidean norm of all values, with derivative 0 where it is 0."""
+    """The Euclidean norm of all values, with derivative 0 at norm 0."""
     squares = jnp.square(x).sum()
     return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))
 
 
 def l2_normalize(gradient: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """The gradient over its norm, 0 where it is 0; scaled first, since the squares of a small one would vanish."""
-    largest = lax.stop_gradient(jnp.abs(gradient).max())  # a factor that falls out again
+    """The gradient divided by its norm; zero stays zero. Scaled first, since the squares of small values underflow."""
+    largest = lax.stop_gradient(jnp.abs(gradient).max())  # this factor cancels
     scaled = gradient / jnp.where(largest == 0, 1, largest)
     norm = l2_norm(scaled)
     return scaled / jnp.where(norm == 0, 1, norm)
 
 
 def working_dtype(dtype: Any) -> Any:
-    """In what small steps and many samples add up: float32 at least, whatever the type of the images."""
+    """The type in which steps and samples add up: the images' type, but float32 or wider."""
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class FlatModel:
-    """A model flattened once for a call: an NNX module takes half a millisecond each time."""
+    """A model flattened once per call, since flattening an NNX module takes half a millisecond."""
 
     leaves: list[Any]
     structure: Any = field(metadata={"static": True})  # a PyTreeDef
@@ -115,8 +115,8 @@ class FlatModel:
         return _scores(self, images)
 
 
-# Under `jit` for its cache alone: a model is traced once for a shape of images, whatever looks at it. Inline, so that
-# autodiff and `accelerate` see one flat program.
+# `jit` is used only for its cache: a model is traced once for each shape of images. Inline, so that autodiff and
+# `accelerate` see one flat program.
 @partial(jax.jit, inline=True)
 def _scores(model: FlatModel, images: Float[Array, "n h w c"]) -> Any:
     module = model.structure.unflatten(model.leaves)
@@ -126,36 +126,36 @@ def _scores(model: FlatModel, images: Float[Array, "n h w c"]) -> Any:
     for path, leaf in before:
         if after.get(path) is not leaf:
             raise ValueError(
-                f"`model` changes its own state at {keystr(path)} when it is called, so it is in training form, where "
-                f"the scores of an image depend on the other images or on chance; call `model.eval()` first."
+                f"`model` changes its own state at {keystr(path)} when it is called, so it is in training mode: the "
+                f"scores of an image depend on the other images or on chance; call `model.eval()` first."
             )
     return scores
 
 
 def num_classes(model: FlatModel, image_shape: tuple[int, ...], dtype: Any) -> int:
-    """The number of scores that the model gives an image, with a check of what it returns."""
+    """The number of scores per image; checks the model's output."""
     leaves = [
         jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in map(jax.typeof, model.leaves)
     ]
     scores = jax.eval_shape(_scores, FlatModel(leaves, model.structure), jax.ShapeDtypeStruct((1, *image_shape), dtype))
     if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
-        found = getattr(scores, "shape", type(scores).__name__)
-        raise ValueError(f"`model` must return raw scores of shape (n, k), got {found} for one image.")
+        returned = getattr(scores, "shape", type(scores).__name__)
+        raise ValueError(f"`model` must return raw scores of shape (n, k), got {returned} for one image.")
     return scores.shape[1]
 
 
 def as_model(model: Any) -> FlatModel:
-    """The model as a pytree of arrays; a plain function has no leaves and is told apart by its identity."""
+    """The model as a pytree of arrays. A plain function has no leaves and is identified by its object."""
     if not callable(model):
         raise ValueError(f"`model` must be callable, `model(images) -> scores`, got {type(model).__name__}.")
     leaves, structure = jax.tree.flatten(model)
     if jax.tree_util.treedef_is_leaf(structure):
         leaves, structure = jax.tree.flatten(Partial(model))
     if not all(map(_is_number, leaves)):
-        path, leaf = next(found for found in tree_leaves_with_path(model) if not _is_number(found[1]))
+        path, leaf = next(item for item in tree_leaves_with_path(model) if not _is_number(item[1]))
         raise ValueError(
-            f"`model` must have arrays alone as leaves, got {type(leaf).__name__} at {keystr(path)}; "
-            f"split the arrays off and wrap the rest with `jax.tree_util.Partial`, as the README shows for Equinox."
+            f"`model` must have only arrays as leaves, got {type(leaf).__name__} at {keystr(path)}; "
+            f"split off the arrays and wrap the rest with `jax.tree_util.Partial`; the README shows this for Equinox."
         )
     return FlatModel(leaves, structure)
 

@@ -1,4 +1,4 @@
-"""One method over many devices: each works through its own part of the batch, and none waits for another."""
+"""One method on many devices: each device computes its part of the batch independently."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ from jax.tree_util import Partial
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-# How `data_parallel` reaches the program inside a method, whose public signature says nothing of devices: the sharding
-# of the batch. As a part of JAX's own context it is in the key of every jit's cache.
+# The sharding of the batch. `data_parallel` passes it to the program inside a method, whose public signature has no
+# devices. It is part of JAX's own context, and therefore of every jit cache key.
 _batch_sharding = jax.make_user_context(None)
 _NO_MESH = AbstractMesh((), ())
 
 
 def jit_over_examples(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`jax.jit` of a function of a batch, whose examples are split over the devices that the caller wants.
+    """`jax.jit` of a function of a batch, with the examples split over devices.
 
-    These are the devices of `data_parallel` or, without it, those over which the batch is split already; where neither
-    is, the program is `jax.jit`'s alone.
+    The devices are those of `data_parallel` or, without it, those over which the batch is already split. Otherwise the
+    program is that of plain `jax.jit`.
 
-    The function takes (model, *examples, **settings) and returns results. Examples and results are pytrees of arrays of
-    leading axis n, and no result depends on another's example. Model and settings are the same for all.
+    The function takes (model, *examples, **settings) and returns results. Examples and results are pytrees of arrays
+    with leading axis n, and each result depends only on its own example. Model and settings are shared.
 
     Args:
-        static: names of the settings that are no arrays, and part of what is compiled.
+        static: names of the settings that are compiled in.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +45,7 @@ def jit_over_examples(*static: str) -> Callable[[Callable[..., Any]], Callable[.
             mesh, batch = sharding.mesh, sharding.spec
             return jax.shard_map(work, mesh=mesh, in_specs=batch, out_specs=batch, check_vma=False)(*examples)
 
-        program.__name__ = function.__name__  # what profiles and logs show
+        program.__name__ = function.__name__  # shown in profiles and logs
         program = jax.jit(program, static_argnames=("sharding", *static))
 
         @functools.wraps(function)
@@ -55,13 +55,13 @@ def jit_over_examples(*static: str) -> Callable[[Callable[..., Any]], Callable[.
                 return program(model, *examples, sharding=None, **settings)
             count = jax.tree.leaves(examples)[0].shape[0]
             sharding = _without_idle_devices(sharding, count, (model, examples))
-            # Padded and cut here: within the program, the cut would be traffic between the devices.
+            # Pad and cut outside the program: inside, the cut would need communication between devices.
             padding = -count % sharding.num_devices if sharding.spec == P(sharding.mesh.axis_names) else 0
             if padding:
                 rows = jnp.minimum(jnp.arange(count + padding), count - 1)
                 examples = jax.tree.map(lambda leaf: leaf[rows], examples)
             model, examples = _placed(model, NamedSharding(sharding.mesh, P())), _placed(examples, sharding)
-            with jax.sharding.use_abstract_mesh(_NO_MESH):  # that of `jax.set_mesh`, if any, is another one
+            with jax.sharding.use_abstract_mesh(_NO_MESH):  # not the mesh of `jax.set_mesh`
                 results = program(model, *examples, sharding=sharding, **settings)
             return jax.tree.map(lambda leaf: leaf[:count], results) if padding else results
 
@@ -71,20 +71,20 @@ def jit_over_examples(*static: str) -> Callable[[Callable[..., Any]], Callable[.
 
 
 def _varying(examples: Any, others: Any) -> Any:
-    """Inside a `jax.shard_map`: the examples, varying over every axis that they or the other arrays vary over.
+    """Inside `jax.shard_map`: the examples, marked as varying over every axis that any of the arrays varies over.
 
-    There the carry of a loop must vary from its start on as it does after a step.
+    There, a loop's initial carry must vary over the same axes as the carry after a step.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return examples
     arrays = (leaf for leaf in jax.tree.leaves((examples, others)) if isinstance(leaf, jax.Array))
     zeros = (jnp.zeros_like(array, shape=(), dtype=bool) for array in arrays)
-    varying = functools.reduce(jnp.logical_or, zeros)  # zeros like an array vary as it does
+    varying = functools.reduce(jnp.logical_or, zeros)  # zeros like an array vary over the same axes
     return jax.tree.map(lambda leaf: jnp.where(varying, leaf, leaf), examples)
 
 
 def _split_already(examples: Any) -> NamedSharding | None:
-    """How the batch lies on several devices already, where that can be seen."""
+    """The sharding of a batch that is already split over several devices, if it is visible."""
     for leaf in jax.tree.leaves(examples):
         sharding = None if isinstance(leaf, Tracer) else getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.num_devices > 1 and sharding.spec and sharding.spec[0]:
@@ -93,12 +93,12 @@ def _split_already(examples: Any) -> NamedSharding | None:
 
 
 def _over(mesh: Any, spec: P) -> NamedSharding:
-    """On the devices of a mesh alone: `shard_map` wants every axis left to the compiler."""
+    """The sharding on the mesh's devices, without its axis types: `shard_map` needs automatic axes."""
     return NamedSharding(Mesh(mesh.devices, mesh.axis_names), spec)
 
 
 def _without_idle_devices(sharding: NamedSharding, count: Any, arrays: Any) -> NamedSharding:
-    """Of fewer examples than devices, each has its own device."""
+    """With fewer examples than devices, uses one device for each example."""
     mesh: Any = sharding.mesh
     traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arrays))
     if traced or mesh.is_multi_process or count >= mesh.size:
@@ -107,12 +107,12 @@ def _without_idle_devices(sharding: NamedSharding, count: Any, arrays: Any) -> N
 
 
 def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """Arrays that the user has bound to devices, moved where they are needed; `jax.jit` places the rest, and faster."""
+    """Moves arrays that the user has committed to other devices; `jax.jit` places the rest faster."""
 
     def moved(leaf: Any) -> Any:
         if isinstance(leaf, Tracer) or not getattr(leaf, "committed", False):
             return leaf
-        explicit = AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types  # of the user's own mesh
+        explicit = AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types  # from the user's own mesh
         there = leaf.sharding.is_equivalent_to(sharding, leaf.ndim) and not explicit
         return leaf if there else jax.device_put(leaf, sharding)
 
@@ -120,7 +120,7 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
 
 
 class DataParallel(Generic[_Arguments, _Result]):
-    """What `data_parallel` returns: the method over the devices of `mesh`."""
+    """Result of `data_parallel`: the method on the devices of `mesh`."""
 
     def __init__(self, method: Callable[_Arguments, _Result], mesh: Mesh):
         functools.update_wrapper(self, method)
@@ -132,16 +132,16 @@ class DataParallel(Generic[_Arguments, _Result]):
             return self._method(*args, **kwargs)
 
     def lower(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Lowered:
-        """The program of these arguments before its compilation, as of `jax.jit(...).lower`.
+        """The lowered program for these arguments, as `jax.jit(...).lower` returns it.
 
         Args:
-            args: as of the method; arrays may be `jax.ShapeDtypeStruct`.
-            kwargs: as of the method. Arrays, shapes and floats stay arguments of the program; all else (an integer, a
-                string, an optimizer) becomes part of it.
+            args: the method's arguments; arrays may be `jax.ShapeDtypeStruct`.
+            kwargs: the method's options. Arrays, shapes and floats stay arguments of the program; other values (an
+                integer, a string, an optimizer) are compiled in.
         """
         static = [name for name, value in kwargs.items() if not _is_argument(value)]
         arguments: list[Any] = list(args)
-        if jax.tree_util.all_leaves(arguments[:1]):  # a plain function, which `jax.jit` takes when it is wrapped
+        if jax.tree_util.all_leaves(arguments[:1]):  # a plain function, which `jax.jit` accepts only wrapped
             arguments[0] = Partial(arguments[0])
         return jax.jit(self, static_argnames=static).lower(*arguments, **kwargs)
 
@@ -159,28 +159,29 @@ def data_parallel(
 ) -> DataParallel[_Arguments, _Result]:
     """The same method with the batch split over devices: same arguments, same results.
 
-    Each device holds the whole model and works through its own part of the batch, without traffic between them. A
-    batch that they do not divide is padded with its last example, and the padding cut off again; of fewer examples than
-    devices, each has its own. The results stay split over the devices. Without `data_parallel`, a method follows images
-    that are split over devices already; inside your own `jax.jit`, where it cannot see that, use `data_parallel`.
+    Each device holds the whole model and computes its part of the batch. Devices do not communicate. A batch of another
+    size is padded with its last example, and the padding is cut off. With fewer examples than devices, each example has
+    its own device. The results stay split over the devices. Without `data_parallel`, a method follows the sharding of
+    images that are already split over devices. Inside your own `jax.jit` the sharding is not visible: use
+    `data_parallel` there.
 
-    A CPU is one device for JAX unless told otherwise. To make each core one, which for these methods is the fastest way
-    to use them all: `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before anything is computed.
+    JAX treats a CPU as one device by default. These methods are fastest with one device per core:
+    `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before the first computation.
 
-    A model that lies on one device is copied to the others in every call. To copy it once, place it:
+    A model on one device is copied to the others in every call. To copy it once, place it:
     `model = jax.device_put(model, jax.sharding.NamedSharding(parallel.mesh, jax.P()))`.
 
     Args:
         method: any function of jaxviz that takes a model and a batch (`saliency_maps`, `fooling_images`, `pgd`, ...),
-            or a function that calls one. A `jax.jit` of your own may go around either.
-        devices: where to work; all of `jax.devices()` without.
+            or a function that calls one. Both may be inside your own `jax.jit`.
+        devices: the devices to use; by default, all of `jax.devices()`.
         mesh: the devices as a mesh, instead of `devices`; the batch is split over all its axes.
 
     Returns:
-        A callable with the method's signature, and `.lower` like a jitted function's.
+        A callable with the method's signature, and with `.lower` like a jitted function.
 
     Raises:
-        ValueError: both `devices` and `mesh`, or no device.
+        ValueError: both `devices` and `mesh` are given, or no device.
 
     Example:
         >>> import jax
@@ -191,7 +192,7 @@ def data_parallel(
         (5, 2, 2)
     """
     if devices is not None and mesh is not None:
-        raise ValueError("`devices` and `mesh` say the same in two ways; give one of them.")
+        raise ValueError("`devices` and `mesh` are alternatives; give one of them.")
     if mesh is None:
         devices = jax.devices() if devices is None else devices
         if not len(devices):

@@ -1,1 +1,1 @@
-"""The methods, each in a file of its own."""
+"""The methods, one file each."""

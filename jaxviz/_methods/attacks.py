@@ -1,4 +1,4 @@
-"""Attacks within a ball (Goodfellow et al. 2014, Madry et al. 2017): the most loss at a bounded distance."""
+"""Adversarial attacks in a ball (Goodfellow et al. 2014, Madry et al. 2017): a large loss at a bounded distance."""
 
 from typing import Literal, SupportsIndex
 
@@ -27,37 +27,37 @@ def fgsm(
 
     .. math:: x + \varepsilon \, \mathrm{sign} \, \nabla_x J(x), \quad J = -\log \mathrm{softmax}(\tilde y)_{label}
 
-    It is `pgd` of one step of size ε from the image. A pixel whose gradient is zero stays as it is. Composes under
-    `jit` and `vmap`; the derivative of a sign is zero, so differentiating through it finds nothing.
+    This is `pgd` with one step of size ε from the image. Pixels with a zero gradient do not change. Composes with `jit`
+    and `vmap`. The derivative of a sign is zero, so `fgsm` has no gradient in the images.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1: the classes to leave or, with `targeted`, the wanted ones. A traced one
-            out of range gives an image of NaN.
+        labels: (n,) integers in 0 to k - 1: the current classes or, with `targeted`, the wanted ones. A traced
+            value out of range gives an image of NaN.
         epsilon: ε >= 0, the change of each value in input space; a number, or (n,), one for each image.
         targeted: step towards the label, x - ε sign ∇J. A new value compiles again.
         bounds: (lower, upper) valid values, each a number or one for each channel: the image and the result are
-            clipped to them.
+            clipped to this range.
 
     Returns:
         (n, h, w, c).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Goodfellow, Shlens, Szegedy, Explaining and harnessing adversarial examples, arXiv:1412.6572.
 
     Example:
-        For ε and bounds in pixels of 0 to 1, give the model that takes such pixels (built once; for the models of
-        `load_model`, mean and deviation are those of `jaxviz.images`):
+        For ε and bounds in pixels of 0 to 1, pass a model that takes such pixels. Build it once; for the models of
+        `load_model`, use the mean and standard deviation in `jaxviz.images`:
 
         >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxviz
-        >>> model = jax.tree_util.Partial(lambda images: images.mean((1, 2)))  # any model: the brightest channel
+        >>> model = jax.tree_util.Partial(lambda images: images.mean((1, 2)))  # any model; here, the brightest channel
         >>> model = jax.tree_util.Partial(lambda model, pixels: model((pixels - 0.5) / 0.25), model)
         >>> grey = jnp.full((1, 1, 1, 3), 0.5)
         >>> (jaxviz.fgsm(model, grey, jnp.array([0]), epsilon=8 / 255, bounds=(0, 1)) * 255).round(1)
@@ -79,52 +79,52 @@ def pgd(
     targeted: bool = False,
     bounds: Bounds | None = None,
 ) -> Float[Array, "n h w c"]:
-    r"""Projected gradient descent: climbs the label's loss within a ball around each image.
+    r"""Projected gradient descent: gradient ascent on the label's loss in a ball around each image.
 
     .. math::
         x \leftarrow \Pi \left( x + \eta \, d(\nabla_x J(x)) \right), \quad
         J = -\log \mathrm{softmax}(\tilde y)_{label}
 
-    where d is the sign (norm "linf") or the gradient over its Euclidean norm ("l2"), and Π projects to the ball of that
-    norm and radius ε around the image, then clips to `bounds`. Where the gradient is zero, the image stays put; it is
-    not taken for zero where the model is so sure of the label that its probability rounds to 1. Every image takes every
-    step; `fooling_images` is the method that stops as soon as it can. Composes under `jit` and `vmap`.
+    where d is the sign (norm "linf") or the gradient divided by its Euclidean norm ("l2"). Π projects to the ball of
+    that norm and radius ε around the image, then clips to `bounds`. With a zero gradient the image does not change. The
+    gradient is accurate even if the label's probability rounds to 1. Every image takes every step; `fooling_images`
+    stops as soon as the model predicts the target. Composes with `jit` and `vmap`.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1: the classes to leave or, with `targeted`, the wanted ones. A traced one
-            out of range gives an image of NaN.
+        labels: (n,) integers in 0 to k - 1: the current classes or, with `targeted`, the wanted ones. A traced
+            value out of range gives an image of NaN.
         epsilon: ε >= 0, the radius in input space; a number, or (n,), one for each image.
-        norm: "linf", the largest change of a value, or "l2", the Euclidean norm of all changes of an image. A new
-            value compiles again.
-        step_size: η >= 0, in input space; a number, or (n,), one for each image; 2.5 ε / `num_steps` without, which
-            reaches the edge of the ball from anywhere in it.
+        norm: "linf", the largest change of a value, or "l2", the Euclidean norm of the perturbation of an image. A
+            new value compiles again.
+        step_size: η >= 0, in input space; a number, or (n,), one for each image. The default, 2.5 ε / `num_steps`,
+            reaches the edge of the ball from any point in it.
         num_steps: >= 1; a new value compiles again.
-        key: a random start, uniform in the ball, instead of the image: a typed key, `jax.random.key(seed)`, of which
-            example i uses `jax.random.fold_in(key, i)`, or the (n,) keys of the examples themselves.
-        targeted: descend towards the label. A new value compiles again.
+        key: for a random start, uniform in the ball, instead of the image: a typed key, `jax.random.key(seed)`, of
+            which example i uses `jax.random.fold_in(key, i)`, or (n,) keys, one for each example.
+        targeted: descend the loss, towards the label. A new value compiles again.
         bounds: (lower, upper) valid values, each a number or one for each channel: the start and every step are
-            clipped to them.
+            clipped to this range.
 
     Returns:
         (n, h, w, c), at most ε from the images where these are within `bounds`.
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Madry et al., Towards deep learning models resistant to adversarial attacks, arXiv:1706.06083.
 
     Example:
-        `fgsm` shows how to have ε in pixels of 0 to 1.
+        See `fgsm` for ε in pixels of 0 to 1.
 
         >>> import jax.numpy as jnp
         >>> import jaxviz
         >>> model = lambda images: images.sum((1, 2))  # the class is the brightest channel
         >>> images = jnp.zeros((2, 1, 1, 3))
-        >>> radii = jnp.array([0.0, 1.0])  # one call for a curve over the radius
+        >>> radii = jnp.array([0.0, 1.0])  # one radius for each image, in one call
         >>> changed = jaxviz.pgd(model, images, jnp.array([0, 0]), epsilon=radii, norm="l2", targeted=True)
         >>> jnp.linalg.norm(changed, axis=-1).round(4).ravel()
         Array([0., 1.], dtype=float32)
@@ -203,7 +203,7 @@ def _pgd(
 
 
 def _in_unit_ball(key: Key[Array, ""], image: Float[Array, "h w c"], norm: str) -> Float[Array, "h w c"]:
-    """A point of the ball, all being equally likely."""
+    """A random point, uniform in the ball."""
     if norm == "linf":
         return jax.random.uniform(key, image.shape, image.dtype, -1, 1)
     direction_key, distance_key = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): the image that a network makes of a class."""
+"""Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): an image with a high class score."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class ClassVisualization(NamedTuple):
-    """What `class_visualizations` made, one entry for each target.
+    """Result of `class_visualizations`, one entry for each target.
 
     Attributes:
         images: (n, h, w, c), the images after the last step.
         scores: (n, num_steps), the target's raw score at each step, before its update.
-        snapshots: (n, num_steps // snapshot_every, h, w, c), the images after every so many steps; None if not asked.
+        snapshots: (n, num_steps // snapshot_every, h, w, c), the images after every
+            `snapshot_every` steps, or None.
     """
 
     images: Float[Array, "n h w c"]
@@ -51,40 +52,40 @@ def class_visualizations(
     optimizer: "optax.GradientTransformation | None" = None,
     snapshot_every: SupportsIndex | None = None,
 ) -> ClassVisualization:
-    r"""Climbs the score of a class from noise, or from a given image, with regularization.
+    r"""Regularized gradient ascent on a class score, from noise or from a given image.
 
     .. math:: x \leftarrow x + \eta \nabla_x \left( \tilde y_{target}(x) - \lambda \lVert x \rVert_2 \right)
 
     Each step t = 0, 1, ...: translate x by a random offset of 0 to `max_jitter` pixels on each axis, step, translate
     back, clip to `bounds`, and blur where t is a multiple of `blur_every`. The penalty's gradient at x = 0 is 0.
 
-    The numbers `step_size` to `blur_sigma` are one for all targets, or (n,), one for each: a grid of settings is one
-    batch, in which a target may stand as often as there are settings, and one compiled program.
+    Each of `step_size` to `blur_sigma` is one number for all targets, or (n,), one for each. To compute a grid of
+    settings as one batch and one compiled program, repeat the target.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
-        targets: (n,) integers in 0 to k - 1. A traced one out of range gives an image and scores of NaN.
-        key: a typed key, `jax.random.key(seed)`; example i uses `jax.random.fold_in(key, i)`. Or the (n,) keys of
-            the examples themselves, for work on parts of a larger batch, or to start several from the same noise.
-        init_images: (n, h, w, c) to start from; standard normal noise of `image_shape` otherwise.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
+        targets: (n,) integers in 0 to k - 1. A traced value out of range gives an image and scores of NaN.
+        key: a typed key, `jax.random.key(seed)`; example i uses `jax.random.fold_in(key, i)`. Or (n,) keys,
+            one for each example: for parts of a larger batch, or to start several from the same noise.
+        init_images: (n, h, w, c), the initial images; by default, standard normal noise of `image_shape`.
         image_shape: (h, w, c); a new value compiles again.
         num_steps: >= 1; a new value compiles again.
         step_size: η >= 0; unused where `optimizer` is given.
         l2_weight: λ >= 0, the weight of the unsquared Euclidean norm.
         max_jitter: largest translation on each axis, in pixels, >= 0.
-        blur_every: steps from one blur to the next, >= 1.
+        blur_every: number of steps between blurs, >= 1.
         blur_sigma: standard deviation of the Gaussian blur, in pixels, 0 (no blur) to half the shorter side.
-        bounds: (lower, upper) valid values, each a number or one for each channel; no clipping without.
-        optimizer: an optax gradient transformation in place of the step above, built once (a new one compiles
-            again). It is given the negative gradient, so that its descent climbs.
-        snapshot_every: steps from one snapshot to the next, 1 to `num_steps`; a new value compiles again.
+        bounds: (lower, upper) valid values, each a number or one for each channel. By default, no clipping.
+        optimizer: an optax gradient transformation that replaces the step above. Build it once; a new one compiles
+            again. It receives the negative gradient, so that its descent is an ascent.
+        snapshot_every: number of steps between snapshots, 1 to `num_steps`; a new value compiles again.
 
     Returns:
         ClassVisualization(images, scores, snapshots).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a target that is no class of the model.
+        IndexError: a target that is not a class of the model.
 
     Reference:
         Simonyan, Vedaldi, Zisserman, Deep inside convolutional networks, arXiv:1312.6034; Yosinski et al.,
@@ -160,7 +161,7 @@ def _class_visualizations(
         image: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
     ) -> ClassVisualization:
         x = image.astype(working_dtype(dtype))
-        # A number for all stays one: `lax.cond` on one for each would blur in every step where examples are mapped.
+        # Shared numbers stay scalars: under `vmap`, `lax.cond` on one number per example would blur in every step.
         numbers = shared | own
         step_size, l2_weight = numbers["step_size"].astype(x.dtype), numbers["l2_weight"].astype(x.dtype)
 

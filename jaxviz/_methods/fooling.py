@@ -1,4 +1,4 @@
-"""Fooling images (Szegedy et al. 2014): the least steps that turn an image into another class."""
+"""Fooling images (Szegedy et al. 2014): gradient ascent until the model predicts another class."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class FoolingResult(NamedTuple):
-    """What `fooling_images` found, one entry for each image.
+    """Result of `fooling_images`, one entry for each image.
 
     Attributes:
         images: (n, h, w, c), the images after the last update.
-        steps: (n,) integers, updates applied.
-        fooled: (n,), whether the model gives the returned image the target class (at the asked confidence).
-        stalled: (n,), whether the gradient became exactly zero before that, so that no step leads on.
+        steps: (n,) integers, the number of updates applied.
+        fooled: (n,), whether the model predicts the target for the returned image (with the given confidence).
+        stalled: (n,), whether the gradient became exactly zero before that, so no step is possible.
     """
 
     images: Float[Array, "n h w c"]
@@ -46,37 +46,37 @@ def fooling_images(
     optimizer: "optax.GradientTransformation | None" = None,
     lanes: SupportsIndex | None = None,
 ) -> FoolingResult:
-    r"""Climbs the target's score from each image until the model predicts the target.
+    r"""Gradient ascent on the target's score from each image, until the model predicts the target.
 
     .. math:: x \leftarrow x + \eta \frac{g}{\lVert g \rVert_2}, \quad g = \frac{\partial \tilde y_{target}}{\partial x}
 
-    The class is tested before each step, so an image that is in the target class already comes back unchanged, with
-    0 steps. Each image stops by itself. Composes under `jit` and `vmap`; a loop of unknown length has no reverse-mode
+    The prediction is tested before each step: an image already predicted as the target is returned unchanged, with 0
+    steps. Each image stops independently. Composes with `jit` and `vmap`. A loop of unknown length has no reverse-mode
     gradient.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        targets: (n,) integers in 0 to k - 1, the wanted classes. A traced one out of range gives an image of NaN.
+        targets: (n,) integers in 0 to k - 1, the wanted classes. A traced value out of range gives an image of NaN.
         step_size: η >= 0, the Euclidean length of each step in input space; unused where `optimizer` is given.
-        max_steps: most updates of one image, >= 0.
-        confidence: in 0 to 1; go on until the target's softmax probability is at least this, too.
+        max_steps: maximum number of updates of one image, >= 0.
+        confidence: in 0 to 1; also continue until the target's softmax probability is at least this.
         bounds: (lower, upper) valid values, each a number or one for each channel: the start and every step are
-            clipped to them.
-        levels: number of equally spaced values from lower to upper, >= 2, that a saved image can hold (256 for 8
-            bits; needs `bounds`). The class is tested and the gradient taken at the rounded image, the updates add up
-            unrounded, and the rounded image is returned: it stays in the target class when saved and loaded.
-        optimizer: an optax gradient transformation in place of the rule above, built once (a new one compiles
-            again). It is given -g, so that its descent climbs.
-        lanes: images in flight, >= 1; one that is done makes room for the next. It changes the speed and the memory,
-            not the result; the default suits the platform. A new value compiles again.
+            clipped to this range.
+        levels: number of equally spaced values from lower to upper, >= 2, in a saved image (256 for 8 bits; needs
+            `bounds`). The prediction and the gradient are computed at the rounded image, and the updates add up
+            unrounded. The rounded image is returned: its prediction survives saving and loading.
+        optimizer: an optax gradient transformation that replaces the rule above. Build it once; a new one compiles
+            again. It receives -g, so that its descent is an ascent.
+        lanes: number of images in flight, >= 1; the next image takes the place of a finished one. Changes speed and
+            memory, not the result; the default depends on the platform. A new value compiles again.
 
     Returns:
         FoolingResult(images, steps, fooled, stalled).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a target that is no class of the model.
+        IndexError: a target that is not a class of the model.
 
     Reference:
         Szegedy et al., Intriguing properties of neural networks, arXiv:1312.6199.
@@ -110,7 +110,7 @@ def fooling_images(
 
 
 class _State(NamedTuple):
-    """One image on its way: `x` is unrounded, `done` ends its loop."""
+    """The state of one image: `x` is unrounded, `done` ends its loop."""
 
     x: Float[Array, "h w c"]
     optimizer_state: Any
@@ -148,9 +148,11 @@ def _fooling_images(
 
     def start(image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:
         x = clipped(image.astype(working_dtype(dtype)))
-        # Zeros like x: inside `jax.shard_map` they vary over the devices as x does.
+        # Of zeros like x: inside `jax.shard_map` all then varies over the devices as x does.
         no = jnp.zeros_like(x, shape=(), dtype=bool)
         optimizer_state = None if optimizer is None else optimizer.init(x)
+        # It may hold constants, such as a count of steps.
+        optimizer_state = jax.tree.map(lambda leaf: jnp.where(no, leaf, leaf), optimizer_state)
         return _State(x, optimizer_state, jnp.zeros_like(x, shape=(), dtype=jnp.int32), no, no, no)
 
     def advance(state: _State, image: Float[Array, "h w c"], target: Int[Array, ""]) -> _State:

@@ -1,4 +1,4 @@
-"""Integrated gradients (Sundararajan et al. 2017): shares of the score that add up to the whole."""
+"""Integrated gradients (Sundararajan et al. 2017): attributions that add up to the change of the score."""
 
 from typing import SupportsIndex
 
@@ -22,23 +22,23 @@ def integrated_gradients(
     baseline: Baseline = 0.0,
     num_steps: SupportsIndex = 50,
 ) -> Float[Array, "n h w c"]:
-    r"""How much each value of an image adds to the label's score, compared with a baseline x'.
+    r"""Contribution of each value of an image to the label's score, relative to a baseline x'.
 
     .. math::
         (x - x') \int_0^1 \frac{\partial \tilde y_{label}}{\partial x} (x' + t (x - x')) \, dt
         \approx (x - x') \sum_s w_s \frac{\partial \tilde y_{label}}{\partial x} (x' + t_s (x - x'))
 
-    with the points t_s and weights w_s of the Gauss-Legendre rule, as captum does by default. The values of an image
-    add up to ỹ_label(x) - ỹ_label(x'), as far as the rule is exact (completeness): what is missing tells whether
-    `num_steps` will do. Composes under `jit` and `vmap`; differentiable in the model's weights and in the images, with
-    memory for each step.
+    with the points t_s and weights w_s of the Gauss-Legendre rule, captum's default. The values of an image add up to
+    ỹ_label(x) - ỹ_label(x') (completeness), up to the error of the rule: a large difference means that `num_steps` is
+    too small. Composes with `jit` and `vmap`. Differentiable in the model's weights and in the images; the derivative
+    needs memory for each step.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives an image of NaN.
-        baseline: x', the input that stands for nothing: a number, one for each channel, or (n, h, w, c), one for each
-            image. In ImageNet-normalized space 0 is the mean colour, and `jaxviz.images.IMAGENET_BOUNDS[0]` black.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives an image of NaN.
+        baseline: x', the input without content: a number, one for each channel, or (n, h, w, c), one for each image.
+            In ImageNet-normalized space 0 is the mean colour and `jaxviz.images.IMAGENET_BOUNDS[0]` is black.
         num_steps: points of the rule, >= 1; a new value compiles again.
 
     Returns:
@@ -46,7 +46,7 @@ def integrated_gradients(
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Sundararajan, Taly, Yan, Axiomatic attribution for deep networks, arXiv:1703.01365.
@@ -55,7 +55,7 @@ def integrated_gradients(
         >>> import jax.numpy as jnp
         >>> import jaxviz
         >>> model = lambda images: (images**2).sum((1, 2))
-        >>> images = jnp.array([[[[1.0, 2.0]]]])  # a pixel of two channels, which are the classes
+        >>> images = jnp.array([[[[1.0, 2.0]]]])  # one pixel; its two channels are the classes
         >>> jaxviz.integrated_gradients(model, images, jnp.array([1]))
         Array([[[[0., 4.]]]], dtype=float32)
     """
@@ -78,7 +78,7 @@ def _integrated_gradients(
     dtype = images.dtype
     total_dtype = working_dtype(dtype)
     points, weights = (jnp.asarray(values / 2, total_dtype) for values in np.polynomial.legendre.leggauss(num_steps))
-    points = points + 0.5  # from -1 to 1, to 0 to 1
+    points = points + 0.5  # from [-1, 1] to [0, 1]
 
     def attribution(
         image: Float[Array, "h w c"], label: Int[Array, ""], baseline: Float[Array, "h w c"]

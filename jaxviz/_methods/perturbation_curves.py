@@ -1,5 +1,6 @@
-"""Deletion and insertion (Petsiuk et al. 2018): does the class depend on the pixels that a map calls important?"""
+"""Deletion and insertion curves (Petsiuk et al. 2018): does the class depend on a map's most salient pixels?"""
 
+import warnings
 from typing import NamedTuple, SupportsIndex
 
 import jax
@@ -15,18 +16,25 @@ from jaxviz._core.sharding import jit_over_examples
 from jaxviz._rewrite.batching import map_examples
 
 
-class Curve(NamedTuple):
-    """What `deletion_curve` and `insertion_curve` measured, one entry for each image.
+class PerturbationCurve(NamedTuple):
+    """Result of `deletion_curve` and `insertion_curve`, one entry for each image.
 
     Attributes:
-        fractions: (n, num_steps + 1), the share of the pixels that has been exchanged, from 0 to 1.
-        probabilities: (n, num_steps + 1), the label's softmax probability at each.
-        areas: (n,), in 0 to 1: the area under the probabilities over the fractions, by trapezoids.
+        fractions: (n, num_steps + 1), the fraction of pixels replaced, from 0 to 1.
+        probabilities: (n, num_steps + 1), the label's softmax probability at each fraction.
+        auc: (n,), in 0 to 1: the area under the curve of probabilities over fractions, by the trapezoidal rule.
     """
 
     fractions: Float[Array, "n t"]
     probabilities: Float[Array, "n t"]
-    areas: Float[Array, " n"]
+    auc: Float[Array, " n"]
+
+    @property
+    def areas(self) -> Float[Array, " n"]:
+        """Deprecated: the old name of `auc`."""
+        message = "`areas` is now `auc`; the old name will be removed in version 0.2."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.auc
 
 
 def deletion_curve(
@@ -37,28 +45,29 @@ def deletion_curve(
     *,
     num_steps: SupportsIndex = 50,
     baseline: Baseline = 0.0,
-) -> Curve:
+) -> PerturbationCurve:
     r"""The label's probability while the most salient pixels are replaced by a baseline.
 
-    After step s the floor(s h w / `num_steps`) pixels of the largest values in the map are replaced, in all channels,
-    pixels of equal value in row-major order. A small area speaks for the map: the class was where it said.
+    After step s, the floor(s h w / `num_steps`) pixels with the largest values in the map are replaced, in all
+    channels; equal values in row-major order. A small area under the curve is better: the class depends on the salient
+    pixels.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
-        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
-            with a NaN gives a curve of NaN.
-        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other ranking to compare with. A
+            map with a NaN gives a curve of NaN.
+        num_steps: >= 1; the paper's code uses 224 for 224 x 224 pixels. A new value compiles again.
         baseline: a number, one for each channel, or (n, h, w, c), one for each image. In ImageNet-normalized space 0 is
-            the mean colour, as in the paper.
+            the mean colour, the paper's baseline.
 
     Returns:
-        Curve(fractions, probabilities, areas).
+        PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
@@ -84,29 +93,30 @@ def insertion_curve(
     *,
     baseline: Baseline,
     num_steps: SupportsIndex = 50,
-) -> Curve:
-    r"""The label's probability while the most salient pixels are put into a baseline.
+) -> PerturbationCurve:
+    r"""The label's probability while the most salient pixels are inserted into a baseline.
 
-    `deletion_curve` the other way round: after step s the floor(s h w / `num_steps`) pixels of the largest values in
-    the map are the image's, the others the baseline's. A large area speaks for the map: what it named is enough.
+    The inverse of `deletion_curve`: after step s, the floor(s h w / `num_steps`) pixels with the largest values in the
+    map come from the image, the others from the baseline. A large area under the curve is better: the salient pixels
+    suffice for the class.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a curve of NaN.
-        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other order to compare with. A map
-            with a NaN gives a curve of NaN.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a curve of NaN.
+        maps: (n, h, w) numbers, the importance of each pixel: saliency maps, or any other ranking to compare with. A
+            map with a NaN gives a curve of NaN.
         baseline: a number, one for each channel, or (n, h, w, c), one for each image. The paper blurs the images until
-            the class is gone, since sharp edges of pixels on a plain colour mislead a model:
+            the class is lost, since sharp edges of pixels on a uniform colour mislead a model:
             `jax.vmap(lambda image: jaxviz.images.blur(image, 5.0))(images)`.
-        num_steps: >= 1; the paper's code takes 224 for 224 x 224 pixels. A new value compiles again.
+        num_steps: >= 1; the paper's code uses 224 for 224 x 224 pixels. A new value compiles again.
 
     Returns:
-        Curve(fractions, probabilities, areas).
+        PerturbationCurve(fractions, probabilities, auc).
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
@@ -133,7 +143,7 @@ def _curve(
     num_steps: SupportsIndex,
     baseline: Baseline,
     insertion: bool,
-) -> Curve:
+) -> PerturbationCurve:
     model = as_model(model)
     images = as_images(images)
     labels = as_labels(labels, model, images, name="labels")
@@ -158,13 +168,13 @@ def _perturbation_curve(
     maps: Shaped[Array, "n h w"],
     *,
     num_steps: int,
-) -> Curve:
+) -> PerturbationCurve:
     pixels = maps.shape[1] * maps.shape[2]
     counts = np.arange(num_steps + 1) * pixels // num_steps
 
     def measure(
         start: Float[Array, "h w c"], end: Float[Array, "h w c"], label: Int[Array, ""], scores: Shaped[Array, "h w"]
-    ) -> Curve:
+    ) -> PerturbationCurve:
         order = jnp.argsort(scores.ravel(), stable=True, descending=True)
         ranks = jnp.zeros(pixels, jnp.int32).at[order].set(jnp.arange(pixels, dtype=jnp.int32)).reshape(scores.shape)
 
@@ -176,6 +186,6 @@ def _perturbation_curve(
         probabilities = lax.map(probability, jnp.asarray(counts, jnp.int32))
         probabilities = jnp.where(jnp.isnan(scores).any(), jnp.nan, probabilities)
         fractions = jnp.asarray(counts / pixels, probabilities.dtype)
-        return Curve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
+        return PerturbationCurve(fractions, probabilities, jnp.trapezoid(probabilities, fractions))
 
     return map_examples(measure, start, end, labels, maps)

@@ -1,4 +1,4 @@
-"""Saliency maps (Simonyan et al. 2014): how much each pixel moves the score of a class."""
+"""Saliency maps (Simonyan et al. 2014): the gradient of a class score with respect to each pixel."""
 
 from typing import NamedTuple
 
@@ -19,20 +19,20 @@ def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Arra
 
     .. math:: M_{pq} = \max_c \left| \frac{\partial \tilde y_{label}}{\partial x_{pqc}} \right|
 
-    where ỹ are the model's raw scores. Differentiable in the model's weights and in the images, so a map may stand
-    inside a loss.
+    where ỹ are the model's raw scores. Differentiable in the model's weights and in the images, so a loss may contain a
+    map.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a map of NaN.
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a map of NaN.
 
     Returns:
-        (n, h, w), each value >= 0: the change of the score per unit of the input space.
+        (n, h, w), each value >= 0: change of the score per unit of the input space.
 
     Raises:
         ValueError: an argument of the wrong rank, type or length.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Simonyan, Vedaldi, Zisserman, Deep inside convolutional networks, arXiv:1312.6034.
@@ -51,7 +51,7 @@ def saliency_maps(model: Model, images: ArrayLike, labels: Labels) -> Float[Arra
 
 
 class Saliency(NamedTuple):
-    """Maps, and what the same evaluation of the model says of the class that each is of."""
+    """Maps, and the class, score and probability from the same evaluation of the model."""
 
     maps: Float[Array, "n h w"]
     labels: Int[Array, " n"]
@@ -60,7 +60,7 @@ class Saliency(NamedTuple):
 
 
 def saliency_with_scores(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> Saliency:
-    """`saliency_maps`, of the predicted classes where there are no labels, and what the model says of these."""
+    """`saliency_maps` with scores and probabilities; without labels, of the predicted classes."""
     return _saliency_maps(as_model(model), images, labels)
 
 

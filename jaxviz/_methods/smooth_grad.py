@@ -1,4 +1,4 @@
-"""SmoothGrad (Smilkov et al. 2017): a saliency map with the noise averaged out of it."""
+"""SmoothGrad (Smilkov et al. 2017): the saliency map of the mean gradient over noisy copies of an image."""
 
 from typing import SupportsIndex
 
@@ -23,34 +23,34 @@ def smooth_grad(
     num_samples: SupportsIndex = 50,
     noise_scale: ArrayLike = 0.5,
 ) -> Float[Array, "n h w"]:
-    r"""Saliency map of the gradient's mean over noisy copies of each image.
+    r"""Saliency map of the mean gradient over noisy copies of each image.
 
     .. math::
         M_{pq} = \max_c \left| \frac{1}{S} \sum_{s=0}^{S-1}
         \frac{\partial \tilde y_{label}}{\partial x_{pqc}} (x + \sigma z_s) \right|
 
     The noise z_s of example i is standard normal, `jax.random.normal(k, (h, w, c), images.dtype)` with
-    `k = jax.random.fold_in(jax.random.fold_in(key, i), s)`. The samples are taken one after the other, so that the
-    memory does not grow with their number. Composes under `jit` and `vmap`; differentiable in the model's weights and
-    in the images, as `saliency_maps` is, with memory for each sample.
+    `k = jax.random.fold_in(jax.random.fold_in(key, i), s)`. Samples are computed one after the other, so memory does
+    not grow with their number. Composes with `jit` and `vmap`. Differentiable in the model's weights and in the images;
+    the derivative needs memory for each sample.
 
     Args:
-        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`; a plain function will do.
+        model: a callable pytree, `model(images (n, h, w, c)) -> raw scores (n, k)`, or a plain function.
         images: (n, h, w, c), floating point, in the model's own input space.
-        labels: (n,) integers in 0 to k - 1. A traced one out of range gives a map of NaN.
-        key: a typed key, `jax.random.key(seed)`, or the (n,) keys of the examples themselves, which stand for
+        labels: (n,) integers in 0 to k - 1. A traced value out of range gives a map of NaN.
+        key: a typed key, `jax.random.key(seed)`, or (n,) keys, one for each example, in place of
             `fold_in(key, i)`.
         num_samples: S >= 1; a new value compiles again.
         noise_scale: the noise's standard deviation in input space, >= 0; a number, or (n,), one for each image. The
-            paper takes 0.1 to 0.2 times an image's largest value less its smallest; 0.5 is about 0.1 times the range of
+            paper uses 0.1 to 0.2 times the range of an image's values; 0.5 is about 0.1 times the range of
             ImageNet-normalized images.
 
     Returns:
-        (n, h, w), each value >= 0: the change of the score per unit of the input space.
+        (n, h, w), each value >= 0: change of the score per unit of the input space.
 
     Raises:
         ValueError: an argument of the wrong rank, type, length or range.
-        IndexError: a label that is no class of the model.
+        IndexError: a label that is not a class of the model.
 
     Reference:
         Smilkov et al., SmoothGrad: removing noise by adding noise, arXiv:1706.03825.

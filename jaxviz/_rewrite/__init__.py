@@ -1,1 +1,1 @@
-"""Traced programs, changed before they are compiled."""
+"""Rewrites traced programs before compilation."""

@@ -1,10 +1,10 @@
-"""Gradient programs made fast where XLA's CPU backend is slow, for any model.
+"""Replaces gradient operations that are slow in XLA's CPU backend, for any model.
 
-A gradient function is traced to a jaxpr once, after autodiff, and the jaxpr evaluated with a few primitives replaced by
-equal, faster ordinary operations. The replacements are for CPUs alone (`lax.platform_dependent`): on a TPU or a GPU the
-original primitive is the better one and stays. Whatever is not known to be safe to replace stays, too.
+A gradient function is traced to a jaxpr once, after autodiff. The jaxpr is evaluated with a few primitives replaced by
+equal, faster operations. The replacements apply only on CPU (`lax.platform_dependent`): on a TPU or a GPU the
+original primitives are faster. A primitive that is not known to be safe to replace stays.
 
-This file leans on the internals of jaxprs; nothing else in the package does.
+Only this file and `replacements` depend on the internals of jaxprs.
 """
 
 import functools
@@ -12,32 +12,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend import core, source_info_util
-from jax.sharding import AxisType
 
-from jaxviz._rewrite.max_pool import max_pool, max_pool_gradient, windows_of
+from jaxviz._rewrite.replacements import replaceable, replacement
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Platform = Literal["cpu", "tpu"]
 
-# Most elements of a pooling window on one axis that the replacement takes, since it is unrolled over them. Measured on
-# an AVX2 machine, value and gradient: up to 11 it is 1.4 to 5 times faster than XLA's own form; at 14 it is even, and
-# takes 4 to 7 times as long to compile; at 28 and more it is slower, and takes 13 to 37 times as long.
-_MOST_TAPS = 11
-
 
 def accelerate(gradient_function: _F) -> _F:
-    """The same function, faster on a CPU: same arguments, values and derivatives.
+    """The same function, faster on CPU: same arguments, values and derivatives.
 
-    Meant for functions that differentiate a convolutional network with respect to its input, to be called inside
-    `jax.jit`. The result can be differentiated again (in both modes, in images and weights), mapped, and exported.
-    The methods of this package apply it by themselves, to any model.
+    For functions that differentiate a convolutional network with respect to its input. Call the result inside
+    `jax.jit`. It can be differentiated again (in both modes, in images and weights), mapped, and exported. All methods
+    of this package use it, for any model.
 
-    What is replaced, on CPUs alone: max pooling and its gradient; convolutions of 1 x 1, by matrix products; input
-    gradients of convolutions, which XLA compiles badly inside loops; concatenations of channels. Loops and branches are
-    looked into. Arrays with explicit shardings are left alone.
+    Replaced on CPU: max pooling and its gradient; 1 x 1 convolutions, by matrix products; input gradients of
+    convolutions, which XLA compiles badly inside loops; concatenations of channels. This includes the bodies of loops
+    and branches. Arrays with explicit shardings are not touched.
 
     Args:
         gradient_function: takes and returns pytrees of arrays.
@@ -68,7 +61,7 @@ def accelerate(gradient_function: _F) -> _F:
 
 
 class Programs(NamedTuple):
-    """One function as it is best evaluated on each platform."""
+    """The best program of one function for each platform."""
 
     cpu: Callable[..., Any]
     tpu: Callable[..., Any]
@@ -76,13 +69,13 @@ class Programs(NamedTuple):
 
 
 def for_platforms(function: Callable[..., Any], *args: Any) -> Programs:
-    """Traces a function once for arguments like these; all three are one where there is nothing to replace."""
+    """Traces a function once for arguments like these. If nothing is replaced, all three programs are the same."""
     structure = jax.tree.structure(args)
 
     def flat(*leaves: Any) -> Any:
         return function(*structure.unflatten(leaves))
 
-    with jax.disable_jit(False):  # otherwise the loops of the function would be unrolled into the program
+    with jax.disable_jit(False):  # otherwise the function's loops would be unrolled
         closed, shape = jax.make_jaxpr(flat, return_shape=True)(*jax.tree.leaves(args))
     results = jax.tree.structure(shape)
 
@@ -104,16 +97,16 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any, platform: _P
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else values[atom]
 
-    rectified: dict[core.Var, core.Var] = {}  # what a ReLU takes, to what it gives
+    rectified: dict[core.Var, core.Var] = {}  # from a ReLU's input to its output
     for equation in jaxpr.eqns:
         source: Any = next((atom for atom in equation.invars if isinstance(atom, core.Var)), None)
         on_tpu = platform == "tpu"
         if on_tpu and equation.primitive.name == "reduce_window_max" and source not in rectified.values():
-            values[source] = _kept(values[source])  # the pooling's gradient takes this one, too
+            values[source] = _kept(values[source])  # the pooling's gradient reads it, too
         inputs = [read(atom) for atom in equation.invars]
         if on_tpu and source in rectified and _compares(equation, "gt"):
-            inputs[0] = values[rectified[source]]  # where the gradient passes; the ReLU's input is needed no more
-        # What the model's author has said of this operation: named scopes, metadata, where to compute
+            inputs[0] = values[rectified[source]]  # the ReLU's output serves as mask; its input is no longer needed
+        # Keep the author's annotations of this operation: named scopes, metadata, compute location
         names = source_info_util.current_name_stack() + equation.source_info.name_stack
         with (
             source_info_util.user_context(equation.source_info.traceback, name_stack=names),
@@ -127,16 +120,16 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any, platform: _P
 
 
 def _kept(x: Array) -> Array:
-    """The same array, which the TPU's compiler may not compute twice.
+    """The same array, behind a barrier, so that the TPU's compiler writes it only once.
 
-    Left alone, it writes what the gradient needs again a second time beside what the next layer needs: before and after
+    Without the barrier the compiler writes one array for the gradient and another for the next layer: before and after
     the ReLU (it turns max(x, 0) > 0 into x > 0), or before and after the bias.
     """
-    return lax.optimization_barrier(x) if _replaceable([jax.typeof(x)]) else x
+    return lax.optimization_barrier(x) if replaceable([jax.typeof(x)]) else x
 
 
 def _is_relu(equation: Any) -> bool:
-    """Whether this is `jax.nn.relu` behind its custom derivative."""
+    """Whether this is `jax.nn.relu` inside its custom derivative."""
     if equation.primitive.name != "custom_jvp_call":
         return False
     jaxpr = equation.params["call_jaxpr"].jaxpr
@@ -146,7 +139,7 @@ def _is_relu(equation: Any) -> bool:
 
 
 def _compares(equation: Any, name: str) -> bool:
-    """Whether a primitive takes a variable and the number 0."""
+    """Whether this is the named primitive of a variable and the number 0."""
     if equation.primitive.name != name:
         return False
     first, second = equation.invars
@@ -155,7 +148,7 @@ def _compares(equation: Any, name: str) -> bool:
 
 def _apply(equation: Any, inputs: list[Any], platform: _Platform | None) -> list[Any]:
     primitive, params = equation.primitive, equation.params
-    if platform == "cpu" and (fast := _replacement(equation)) is not None:
+    if platform == "cpu" and (fast := replacement(equation)) is not None:
         return [fast(*inputs)]
     if platform is not None and primitive.name in _WITH_JAXPRS:
         params = {name: _rewritten(value, platform) for name, value in params.items()}
@@ -163,13 +156,13 @@ def _apply(equation: Any, inputs: list[Any], platform: _Platform | None) -> list
     return list(outputs) if primitive.multiple_results else [outputs]
 
 
-# Primitives whose parameters hold programs that are evaluated as they stand. Left out on purpose: custom derivatives
-# (`custom_jvp_call` must stay one call for further differentiation), rematerialization and `shard_map`.
+# Primitives whose parameters contain programs to rewrite. Excluded: custom derivatives (`custom_jvp_call` must stay one
+# call for further differentiation), rematerialization and `shard_map`.
 _WITH_JAXPRS = ("jit", "pjit", "closed_call", "while", "scan", "cond")
 
 
 def _rewritten(value: Any, platform: _Platform) -> Any:
-    """A parameter with the programs in it rewritten."""
+    """A parameter, with its programs rewritten."""
     if isinstance(value, core.ClosedJaxpr):
         if not _worthwhile(value.jaxpr):
             return value
@@ -181,92 +174,9 @@ def _rewritten(value: Any, platform: _Platform) -> Any:
 
 
 def _worthwhile(jaxpr: core.Jaxpr) -> bool:
-    """Whether a program has anything to replace; one that has not stays as it is, name and all."""
+    """Whether a program has anything to replace; otherwise it stays unchanged, including its name."""
     return any(
-        _replacement(equation) is not None
+        replacement(equation) is not None
         or (equation.primitive.name in _WITH_JAXPRS and any(map(_worthwhile, core.jaxprs_in_params(equation.params))))
         for equation in jaxpr.eqns
     )
-
-
-def _replacement(equation: Any) -> Callable[..., Array] | None:
-    """The faster form of an equation's primitive, or None: not sure means the original."""
-    name, params = equation.primitive.name, equation.params
-    if name not in ("reduce_window_max", "select_and_scatter_add", "conv_general_dilated", "concatenate"):
-        return None
-    if not _replaceable([atom.aval for atom in equation.invars]):
-        return None
-    if name == "conv_general_dilated":
-        return _convolution(equation)
-    if name == "concatenate":
-        dimension = int(params["dimension"])
-        pieces = any(size > 1 for size in equation.outvars[0].aval.shape[:dimension])
-        return functools.partial(_concatenate, dimension=dimension) if pieces else None
-    if max(params["window_dimensions"]) > _MOST_TAPS:
-        return None
-    windows = windows_of(params["window_dimensions"], params["window_strides"], params["padding"])
-    if name == "select_and_scatter_add":
-        return functools.partial(max_pool_gradient, windows=windows) if params["select_prim"].name == "ge" else None
-    undilated = set(params["base_dilation"]) == set(params["window_dilation"]) == {1}
-    return functools.partial(max_pool, windows=windows) if undilated else None
-
-
-def _replaceable(inputs: Sequence[Any]) -> bool:
-    """Whether operations on arrays of such types are replaced at all."""
-    if not all(jnp.issubdtype(aval.dtype, jnp.floating) for aval in inputs):
-        return False
-    # Explicit: the user's own layout over devices, which the replacements know nothing of
-    return not any(AxisType.Explicit in aval.sharding.mesh.axis_types for aval in inputs)
-
-
-def _concatenate(*parts: Array, dimension: int) -> Array:
-    """Part by part into one buffer, in loops that what makes the parts is fused into; XLA's own copies row by row."""
-    size = sum(part.shape[dimension] for part in parts)
-    whole = jnp.zeros((*parts[0].shape[:dimension], size, *parts[0].shape[dimension + 1 :]), parts[0].dtype)
-    offset = 0
-    for part in parts:
-        whole = lax.dynamic_update_slice_in_dim(whole, part, offset, dimension)
-        offset += part.shape[dimension]
-    return whole
-
-
-def _convolution(equation: Any) -> Callable[..., Array] | None:
-    params = dict(equation.params)
-    if (params["feature_group_count"], params["batch_group_count"]) != (1, 1):
-        return None
-    images, kernel = (atom.aval for atom in equation.invars)
-    dimensions, rank = params.pop("dimension_numbers"), images.ndim
-    last, space = rank - 1, tuple(range(1, rank - 1))
-    canonical = lax.ConvDimensionNumbers((0, last, *space), (last, last - 1, *range(rank - 2)), (0, last, *space))
-    window = [kernel.shape[axis] for axis in dimensions.rhs_spec[2:]]
-    unit = set(window) == {1} and {*params["window_strides"], *params["lhs_dilation"]} == {1}
-    if unit and not any(any(pad) for pad in params["padding"]):
-
-        def convolve(x: Array, kernel: Array) -> Array:
-            # The kernel is left as it lies: a matrix product takes either order, and a transposed copy costs as much
-            # as the product itself where there is one image.
-            o, i, *window = dimensions.rhs_spec
-            contract = (((last,), (int(i > o),)), ((), ()))
-            precision, dtype = params["precision"], params["preferred_element_type"]
-            matrix = lax.squeeze(kernel, window)
-            return lax.dot_general(x, matrix, contract, precision=precision, preferred_element_type=dtype)
-
-    elif dimensions == canonical:
-        return None
-    else:
-
-        def convolve(x: Array, kernel: Array) -> Array:
-            # XLA's CPU backend brings convolutions into the form that its fast path takes in the entry computation
-            # alone, so one inside a loop runs 4 to 6 times slower. The barrier keeps the transposed kernel from being
-            # fused back into the convolution. Both can go when XLA canonicalizes in every computation.
-            o, i, *window = dimensions.rhs_spec
-            kernel = lax.optimization_barrier(lax.transpose(kernel, (*window, i, o)))
-            return equation.primitive.bind(x, kernel, dimension_numbers=canonical, **params)
-
-    def canonicalized(x: Array, kernel: Array) -> Array:
-        n, c, *space = dimensions.lhs_spec
-        y = convolve(lax.transpose(x, (n, *space, c)), kernel)
-        out_n, out_c, *out_space = dimensions.out_spec
-        return lax.transpose(y, [(out_n, *out_space, out_c).index(axis) for axis in range(rank)])
-
-    return canonicalized

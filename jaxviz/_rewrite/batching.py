@@ -1,8 +1,8 @@
-"""How a batch of independent examples is worked through: `map_examples` for equal work, `map_in_lanes` for unequal.
+"""Maps a function over a batch of examples: `map_examples` for equal work, `map_in_lanes` for unequal work.
 
-Both take functions of one example, so that per-example norms, keys and stops come out right by themselves. The function
-is traced once, and evaluated as suits the platform that the program is lowered for: on a CPU a few examples at a time,
-with the slow operations replaced (`jaxviz._rewrite.accelerate`), elsewhere all examples, or many, at once.
+Both take functions of one example, so norms, keys and stops are per example. The function is traced once and evaluated
+as suits the platform: on CPU a few examples at a time, with slow operations replaced (`jaxviz._rewrite.accelerate`);
+elsewhere all examples, or many, at once.
 """
 
 import math
@@ -18,21 +18,21 @@ from jaxviz._rewrite.accelerate import for_platforms
 
 _T = TypeVar("_T")
 
-# Input values that one go through a network may have on a CPU: about one image of 224 x 224 x 3. A larger batch drives
-# the activations out of the caches (SqueezeNet 1.1, saliency of 32 images on two cores: 863 ms at once, 738 ms one by
-# one; two by two it was 632 ms, but an odd batch would then compile a second program for the last image).
+# Maximum number of input values in one evaluation on CPU: about one image of 224 x 224 x 3. The activations of a larger
+# batch do not fit the caches (SqueezeNet 1.1, saliency of 32 images on two cores: 863 ms at once, 738 ms one by one; in
+# pairs 632 ms, but an odd batch would then compile a second program for the last image).
 _CPU_VALUES = 200_000
-# Images in flight on an accelerator: enough to fill its matrix units. A TPU's compiler lays the batch along its vectors
-# of 128, and 64 images take twice their memory.
+# Images in flight on an accelerator: enough to fill its matrix units. A TPU's compiler puts the batch along its vectors
+# of 128 elements, so 64 images would need the memory of 128.
 GPU_LANES, TPU_LANES = 64, 128
 
 
 def map_examples(function: Callable[..., _T], *examples: Any) -> _T:
-    """`jax.vmap(function)(*examples)`, on a CPU in pieces that fit its caches."""
+    """`jax.vmap(function)(*examples)`; on CPU in pieces that fit the caches."""
     count, at_once = _size(examples), _at_once(examples)
     programs = for_platforms(function, *_first(examples))
     if not isinstance(count, int):
-        at_once = 1  # a symbol, which `lax.map` cannot divide
+        at_once = 1  # symbolic; `lax.map` cannot divide it
 
     def on_cpu(*examples: Any) -> _T:
         if isinstance(count, int) and count <= at_once:
@@ -50,17 +50,17 @@ def map_in_lanes(
     *examples: Any,
     lanes: int | None,
 ) -> _T:
-    """Works through a queue of examples of unequal length, `lanes` at a time, in one compiled loop.
+    """Processes a queue of examples with unequal numbers of steps, `lanes` at a time, in one compiled loop.
 
-    A lane whose example is done writes its result and takes the next example from the queue, so no lane waits for the
-    slowest of its batch.
+    When its example is done, a lane writes the result and takes the next example from the queue. No lane waits for the
+    slowest example.
 
     Args:
         start: example -> state, a NamedTuple with a boolean `done`.
         advance: (state, example) -> state, one step.
-        result: state -> what is kept of it.
-        examples: pytrees of arrays of leading axis n.
-        lanes: examples in flight; as many as suit the platform for None.
+        result: state -> the example's result.
+        examples: pytrees of arrays with leading axis n.
+        lanes: number of examples in flight; None for the platform's default.
     """
     first = _first(examples)
     programs = for_platforms(advance, start(*first), *first)
@@ -84,7 +84,7 @@ def _queue(
     lanes: int,
 ) -> _T:
     count = _size(examples)
-    lanes = jax.core.min_dim(lanes, count)  # `min`, of a symbolic size too
+    lanes = jax.core.min_dim(lanes, count)  # `min` that also accepts a symbolic size
 
     def at(index: Array) -> Any:
         return jax.tree.map(lambda leaf: leaf[jnp.minimum(index, count - 1)], examples)
@@ -103,7 +103,7 @@ def _queue(
         )
         return state, index, waiting + done.sum(), results
 
-    # Zeros like an example: inside `jax.shard_map` the loop's carry then varies over the devices as the examples do.
+    # Zeros like an example: inside `jax.shard_map` the carry then varies over the devices like the examples.
     zero = jnp.zeros_like(jax.tree.leaves(examples)[0], shape=(), dtype=int)
     index = zero + jnp.arange(lanes)
     state = jax.vmap(start)(*at(index))
@@ -118,7 +118,7 @@ def _first(examples: Any) -> Any:
 
 
 def _size(examples: Any) -> Any:
-    """Of the batch: an integer, in a `jax.export` maybe a symbol."""
+    """The batch size: an integer, or a symbol in `jax.export`."""
     return jax.tree.leaves(examples)[0].shape[0]
 
 

@@ -1,8 +1,8 @@
 """Max pooling and its gradient by masks and strided views, one axis at a time.
 
-The same values as XLA's `reduce_window` and `select_and_scatter`, and the same choice among ties (the first in
-row-major order), but faster on a CPU: on SqueezeNet's first pooling 4 times forward, and 6 times for the gradient.
-Made of ordinary operations, so every JAX transformation applies.
+Values and the choice among ties (the first in row-major order) equal those of XLA's `reduce_window` and
+`select_and_scatter`. On CPU this form is faster: for SqueezeNet's first pooling, 4 times forward and 6 times for the
+gradient. It consists of ordinary operations, so every JAX transformation applies.
 """
 
 import functools
@@ -23,14 +23,14 @@ class Window(NamedTuple):
 
 
 def max_pool(x: Array, windows: list[Window]) -> Array:
-    """Maximum of each window, axis by axis."""
+    """Maximum of each window, one axis after the other."""
     for window in windows:
         x = functools.reduce(_first_largest, _taps(x, window))
     return x
 
 
 def max_pool_gradient(cotangent: Array, x: Array, windows: list[Window]) -> Array:
-    """Gives each window's cotangent to the first of its largest elements."""
+    """Adds each window's cotangent to the first of its largest elements."""
     inputs = []
     for window in windows:
         inputs.append(x)
@@ -41,14 +41,14 @@ def max_pool_gradient(cotangent: Array, x: Array, windows: list[Window]) -> Arra
 
 
 def windows_of(dimensions: tuple[int, ...], strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]):
-    """The windows of the axes that pool, the last axis first: then ties go to the first in row-major order."""
+    """The windows of the pooled axes. The last axis comes first, so that ties go to the first in row-major order."""
     rows = enumerate(zip(dimensions, strides, padding, strict=True))
     windows = [Window(axis, size, stride, *pad) for axis, (size, stride, pad) in rows]
     return [window for window in reversed(windows) if window[1:] != (1, 1, 0, 0)]
 
 
 def _first_largest(a: Array, b: Array) -> Array:
-    """The maximum, whose derivative goes to `a` alone where both are equal; `jnp.maximum` would split it."""
+    """The maximum. If both are equal, the derivative goes only to `a`; `jnp.maximum` would split it."""
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 
@@ -75,10 +75,10 @@ def _axis_gradient(cotangent: Array, x: Array, window: Window) -> Array:
 
 
 def interleave(shares: list[Array], axis: int, stride: int, length: int) -> Array:
-    """Adds share `tap` of window i at position i * stride + tap: the transpose of taking strided views.
+    """Adds share `tap` of window i at position i * stride + tap: the transpose of strided views.
 
-    Shares a multiple of the stride apart meet in the same positions, so they are added up first; what is left are
-    `stride` arrays with no position in common, to be interleaved.
+    Shares that are a multiple of the stride apart have the same positions and are added first. The remaining `stride`
+    arrays have no position in common and are interleaved.
     """
 
     def along(x: Array, low: int, high: int) -> Array:

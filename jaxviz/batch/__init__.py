@@ -1,5 +1,5 @@
-"""A method over any number of images, in shards that outlive whatever stops it: the command `jaxviz batch`.
+"""Applies a method to any number of images and writes resumable shards: the work of the command `jaxviz batch`.
 
-Below to above: `items` (what there is to do), `reading` (files to pixels), `methods` (pixels to records), `shards`
-(records to files), `work` (all of it in order), `command`.
+From bottom to top: `items` (input lists), `reading` (files to pixels), `methods` (pixels to results), `shards` (results
+to files), `work` (the whole run). The command is `jaxviz.cli.batch`.
 """

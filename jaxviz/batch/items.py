@@ -1,4 +1,4 @@
-"""What a batch run works through: a folder of images, or a list with one item a line."""
+"""The input of a batch run: a folder of images, or a list with one item a line."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ class Item(NamedTuple):
     """One image, or one class to visualize.
 
     Attributes:
-        file: as the record names it, relative to the folder or to the list's; None for a class alone.
-        class_index: the class that the list gives, or None.
+        file: the path in the record, relative to the input folder or the list's folder; None for a class without image.
+        class_index: the class in the list, or None.
     """
 
     file: str | None
@@ -28,12 +28,12 @@ def root(source: Path) -> Path:
 
 
 def of_images(source: Path) -> list[Item]:
-    """The images of a folder, those of its folders too, in the order of their names; or of a list, in its order.
+    """The images of a folder and its subfolders, sorted by name; or those of a list, in its order.
 
-    A line of a list is a file, or a file, a tab and a class by name or number.
+    A line of a list is a file, or a file, a tab and a class (name or number).
 
     Raises:
-        ValueError: no images, or a line that cannot be understood.
+        ValueError: no images, or an invalid line.
         OSError: `source` is missing or cannot be read.
     """
     if source.is_dir():
@@ -56,7 +56,7 @@ def of_classes(source: Path) -> list[Item]:
     """The classes of a list, one name or number a line.
 
     Raises:
-        ValueError: an empty list, or a line that is no class.
+        ValueError: an empty list, or a line that is not a class.
         OSError: `source` is missing, a folder, or cannot be read.
     """
     if source.is_dir():
@@ -65,7 +65,7 @@ def of_classes(source: Path) -> list[Item]:
 
 
 def digest(items: Sequence[Item]) -> str:
-    """SHA-256 of the items in their order, by which a run that goes on knows that it is the same work."""
+    """SHA-256 of the items in order. A resumed run compares it, to make sure that the input is the same."""
     sha256 = hashlib.sha256()
     for item in items:
         sha256.update(f"{item.file}\t{item.class_index}\n".encode(errors="surrogateescape"))
@@ -76,7 +76,7 @@ def _lines(source: Path) -> list[tuple[int, str]]:
     try:
         text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is no text in UTF-8; give a folder, or a list with one item a line.") from error
+        raise ValueError(f"{source} is no text in UTF-8; pass a folder, or a list with one item a line.") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise ValueError(f"{source} is an empty list; it needs one item a line.")

@@ -1,4 +1,4 @@
-"""What a batch run computes for each item, in fixed batches, so that one program serves from first to last."""
+"""The computation of a batch run, in batches of a fixed size, so that one compiled program is enough."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,11 +21,11 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Method(NamedTuple):
-    """One method in two parts: what the devices do while the host goes on, and what is left for the host.
+    """One method in two parts: asynchronous work on the devices, then work on the host.
 
     Attributes:
-        start: (pixels (b, h, w, 3) uint8 or None, places (b,) in the list, classes (b,) or None) -> device arrays.
-        finish: the same arrays on the host -> (b,) values of the records, and arrays to be kept.
+        start: (pixels (b, h, w, 3) uint8 or None, positions (b,) in the list, classes (b,) or None) -> device arrays.
+        finish: the same arrays on the host -> (b,) values of the records, and arrays for the shard.
     """
 
     start: Callable[[Any, np.ndarray, Any], Any]
@@ -33,42 +33,42 @@ class Method(NamedTuple):
 
 
 def placed(model: Any) -> Any:
-    """The model on each of this process's devices: a method would move it there in every batch."""
+    """The model on each device of this process. Otherwise a method would copy it in every batch."""
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
     return jax.device_put(model, jax.NamedSharding(mesh, jax.P()))
 
 
 def saliency(model: Model) -> Method:
-    """Maps of the given or else of the predicted classes."""
+    """Saliency maps of the given or predicted classes."""
     method = _everywhere(saliency_with_scores)
 
     def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray | None) -> Any:
         return method(model, images.from_uint8(pixels), None if classes is None else jnp.asarray(classes))
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
         return (
             {
-                "label": found.labels,
-                "score": found.scores,
-                "probability": found.probabilities,
-                "norm": np.linalg.norm(found.maps.reshape(len(found.maps), -1), axis=1),
+                "label": results.labels,
+                "score": results.scores,
+                "probability": results.probabilities,
+                "norm": np.linalg.norm(results.maps.reshape(len(results.maps), -1), axis=1),
             },
-            {"maps": found.maps},
+            {"maps": results.maps},
         )
 
     return Method(start, finish)
 
 
 def fool(model: Model, **options: Any) -> Method:
-    """8-bit images that the model takes for the given classes."""
+    """8-bit images that the model predicts as the given classes."""
 
     def fooled(model: Model, originals: Float[Array, "n h w 3"], targets: Int[Array, " n"]) -> Any:
         result = fooling_images(model, originals, targets, bounds=images.IMAGENET_BOUNDS, levels=256, **options)
         padding = (targets < 0)[:, None, None, None]
-        return result._replace(images=jnp.where(padding, originals, result.images))  # which would be NaN
+        return result._replace(images=jnp.where(padding, originals, result.images))  # padding would be NaN
 
-    # What pads the batch repeats the last item. Without a class it is given up at once, instead of being fooled again;
-    # inside `jax.jit`, since a method refuses an unknown class where it can see one.
+    # Padding repeats the last item, with class -1, so that its loop ends at once. This needs `jax.jit`: outside, the
+    # method raises an error for an unknown class.
     method, predictions = jax.jit(_everywhere(fooled)), _everywhere(_predictions)
 
     def start(pixels: np.ndarray, places: np.ndarray, classes: np.ndarray) -> Any:
@@ -79,8 +79,8 @@ def fool(model: Model, **options: Any) -> Method:
         after = predictions(model, result.images, jnp.asarray(classes))
         return pixels, result._replace(images=images.to_uint8(result.images)), before, after
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
-        pixels, result, before, after = found
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
+        pixels, result, before, after = results
         levels = result.images.astype(np.int64) - pixels
         levels = levels.reshape(len(levels), -1)
         return (
@@ -102,7 +102,7 @@ def fool(model: Model, **options: Any) -> Method:
 
 
 def visualize(model: Model, *, seed: int, size: int, **options: Any) -> Method:
-    """8-bit images that the model makes of the classes, each from noise of its own."""
+    """8-bit class visualizations, each from its own noise."""
     method, predictions = _everywhere(class_visualizations), _everywhere(_predictions)
 
     def start(pixels: None, places: np.ndarray, classes: np.ndarray) -> Any:
@@ -111,18 +111,18 @@ def visualize(model: Model, *, seed: int, size: int, **options: Any) -> Method:
         result = method(model, classes, key=keys, image_shape=shape, bounds=images.IMAGENET_BOUNDS, **options)
         return images.to_uint8(result.images), result.scores, predictions(model, result.images, jnp.asarray(classes))
 
-    def finish(found: Any) -> tuple[Arrays, Arrays]:
-        made, climbs, after = found
+    def finish(results: Any) -> tuple[Arrays, Arrays]:
+        pictures, scores, predicted = results
         return (
-            {"target": after.labels, "score": after.scores, "probability": after.probabilities},
-            {"images": made, "scores": climbs},
+            {"target": predicted.labels, "score": predicted.scores, "probability": predicted.probabilities},
+            {"images": pictures, "scores": scores},
         )
 
     return Method(start, finish)
 
 
 def _everywhere(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Over this process's own devices: another one has its own part of the items."""
+    """The method on this process's devices; other processes have their own items."""
     return data_parallel(method, devices=jax.local_devices())
 
 
@@ -133,9 +133,9 @@ class _Predictions(NamedTuple):
 
 
 def _predictions(model: Model, images: Float[Array, "n h w c"], labels: Int[Array, " n"] | None) -> _Predictions:
-    """What the model says of the given or else of the predicted classes; of an image that is not finite, NaN.
+    """Scores and probabilities of the given or predicted classes; NaN for an image that is not finite.
 
-    A network may well have finite scores for NaN: compiled on a CPU, max pooling takes it for the smallest number.
+    A network may have finite scores for NaN: compiled on a CPU, max pooling treats NaN as the smallest number.
     """
     return _predicted(as_model(model), images, labels)
 

@@ -1,4 +1,4 @@
-"""Files to pixels in grain's reading threads, ahead of the computation that waits for them."""
+"""Reads images in grain's threads, ahead of the computation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ import numpy as np
 
 from jaxviz._core.decoding import decode
 
-# Pillow decodes and resizes without Python's lock. The threads are few, so that they do not crowd out the computation
-# where that is the CPU's, too, and the images that wait are few, so that memory stays small.
+# Pillow decodes and resizes without Python's lock. Few threads leave the CPU to the computation; few prefetched images
+# keep memory small.
 _THREADS, _AHEAD = 8, 64
 
 
 def read(paths: Sequence[Path], *, size: int, resize: int) -> Iterator[np.ndarray | str]:
-    """The pixels of each file, (size, size, 3) uint8, in order; or why there are none."""
+    """The pixels of each file, (size, size, 3) uint8, in order; or the error message."""
 
     def one(path: Path) -> np.ndarray | str:
         try:

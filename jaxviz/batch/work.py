@@ -1,4 +1,4 @@
-"""A batch run from first to last: the shards of one process that are not there yet, always with a batch in flight."""
+"""A batch run: computes the unfinished shards of one process, with one batch in flight."""
 
 import math
 import time
@@ -19,14 +19,14 @@ from jaxviz.batch.shards import Record, Shards
 
 
 class Part(NamedTuple):
-    """Shards `number`, `number + parts`, ... are this process's."""
+    """This process computes the shards `number`, `number + parts`, ..."""
 
     number: int
     parts: int
 
 
 class Sizes(NamedTuple):
-    """Of a shard and of a batch, in items; of an image and its shorter side before it is cut out, in pixels."""
+    """Items per shard and per batch; side of an image, and shorter side before the crop, in pixels."""
 
     shard: int
     batch: int
@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
 class _Batch(NamedTuple):
     places: range
     errors: dict[int, str]
-    results: Any  # on the devices, one row for each place without an error, then padding
+    results: Any  # on the devices: one row for each item without an error, then padding
     ends_shard: bool
 
 
@@ -46,8 +46,8 @@ class Work:
 
     Attributes:
         shards: the numbers of the part's shards, finished or not.
-        pending: those that were not finished at the start.
-        seconds: waited for "images", for "results" and for "writing".
+        pending: the numbers of the shards that were not finished at the start.
+        seconds: time spent waiting for "images", "results" and "writing".
     """
 
     def __init__(self, store: Shards, items: Sequence[Item], root: Path, *, part: Part, sizes: Sizes):
@@ -57,14 +57,14 @@ class Work:
         self.seconds = {"images": 0.0, "results": 0.0, "writing": 0.0}
 
     def places(self, shard: int) -> range:
-        """Where in the list the items of a shard are."""
+        """The positions in the list of a shard's items."""
         return range(len(self._items))[shard * self._sizes.shard :][: self._sizes.shard]
 
     def run(self, method: Method, advance: Callable[[int], None]) -> None:
-        """Computes and writes the pending shards; `advance` is told how many items are done.
+        """Computes and writes the pending shards; calls `advance` with the number of items done.
 
         Raises:
-            OSError: the folder cannot be written, or is full. What is finished stays.
+            OSError: the folder cannot be written, or is full. Finished shards stay.
         """
         records: list[Record] = []
         kept: list[dict[str, np.ndarray]] = []
@@ -97,15 +97,15 @@ class Work:
             for offset in range(0, len(everything), size):
                 places = everything[offset : offset + size]
                 with self._timed("images"):
-                    found = dict(zip(places, pictures, strict=False))
-                errors = {place: one for place, one in found.items() if isinstance(one, str)}
+                    loaded = dict(zip(places, pictures, strict=False))
+                errors = {place: one for place, one in loaded.items() if isinstance(one, str)}
                 good = [place for place in places if place not in errors]
                 results = None
                 if good:
                     padded = (good + [good[-1]] * size)[:size]
                     classes = [items[place].class_index for place in padded]
-                    pixels = [picture for place in padded if isinstance(picture := found[place], np.ndarray)]
-                    with self._timed("results"):  # a device that is busy keeps the host waiting here already
+                    pixels = [picture for place in padded if isinstance(picture := loaded[place], np.ndarray)]
+                    with self._timed("results"):  # the host may wait here for a busy device
                         results = method.start(
                             np.stack(pixels) if pixels else None,
                             np.array(padded),
@@ -114,7 +114,7 @@ class Work:
                 yield _Batch(places, errors, results, places.stop == everything.stop)
 
     def _pictures(self) -> Iterator[np.ndarray | str | None]:
-        """The pixels of each pending item, or why there are none; None for one that has no file."""
+        """The pixels or the error message of each pending item; None for an item without file."""
         files = [self._items[place].file for shard in self.pending for place in self.places(shard)]
         if None in files:
             return repeat(None)
@@ -131,7 +131,7 @@ class Work:
             with self._timed("results"):
                 host = jax.device_get(batch.results)
             values, arrays = (
-                {name: array[:rows] for name, array in found.items()} for found in map(dict, method.finish(host))
+                {name: array[:rows] for name, array in arrays.items()} for arrays in map(dict, method.finish(host))
             )
         records: list[Record] = []
         results = iter(range(rows))
@@ -143,11 +143,11 @@ class Work:
                 records.append(record | {"error": batch.errors[place]})
                 continue
             row = next(results)
-            found = {name: array[row].item() for name, array in values.items()}
-            if wrong := [f"{name} {value}" for name, value in found.items() if not math.isfinite(value)]:
+            values_of_item = {name: array[row].item() for name, array in values.items()}
+            if wrong := [f"{name} {value}" for name, value in values_of_item.items() if not math.isfinite(value)]:
                 records.append(record | {"error": f"the model's results are not finite: {', '.join(wrong)}"})
                 continue
-            for name, value in found.items():
+            for name, value in values_of_item.items():
                 record |= _named(name, value) if name in ("label", "target") else {name: value}
             records.append(record | {"row": first_row + len(kept)})
             kept.append(row)

@@ -13,18 +13,18 @@ except ImportError as error:
 
 
 def main() -> None:
-    """Runs the command; an error that a user can mend is one line, not a traceback."""
+    """Runs the command; an error that the user can fix is one line, not a traceback."""
     try:
         app()
     except SystemExit as end:
         if end.code == console.INTERRUPTED:
-            # XLA goes on compiling behind the interrupt (jaxlib 0.10): the usual end of Python would wait for it, for
-            # minutes maybe, and then often crash.
+            # XLA continues to compile after the interrupt (jaxlib 0.10). A normal exit of Python would wait for it,
+            # possibly for minutes, and then often crash.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(console.INTERRUPTED)
         raise
-    except ModuleNotFoundError as error:  # a part of the extra, imported inside a command
+    except ModuleNotFoundError as error:  # a package of the extra, imported inside a command
         console.fail(_NEEDS_APP.format(error))
         raise SystemExit(1) from error
     except (ValueError, IndexError, ImportError, OSError) as error:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from jaxviz.batch.methods import Method
     from jaxviz.batch.work import Part, Work
 
-# Items that go to each device at once. A CPU works through them one by one: enough of them that the time between two
-# batches does not count. An accelerator takes them all at once.
+# Items per device and batch. A CPU computes them one by one: enough items that the time between batches is negligible.
+# An accelerator computes all of them at once.
 _CPU_BATCH, _ACCELERATOR_BATCH = 16, 64
 _SIDE = 224
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-# The options of each method; one that is given for another is an error, not ignored.
+# The options of each method; an option of another method is an error.
 _OPTIONS = {
     "saliency": ("label",),
     "fool": ("target", "step_size", "max_steps", "confidence"),
@@ -40,34 +40,34 @@ def batch(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="A folder of images; or a list, one file a line, relative to the list's folder, each with a tab and a "
-            "class behind it if need be; for visualize a list of classes.",
+            help="A folder of images; or a list with one file a line, relative to the list's folder, optionally with a "
+            "tab and a class; for visualize, a list of classes.",
         ),
     ],
     output: Output = Path("jaxviz-batch"),
-    label: Annotated[str | None, typer.Option(help="saliency: the class; the predicted ones without.")] = None,
-    target: Annotated[str | None, typer.Option(help="fool: the wanted class, where the list has none.")] = None,
+    label: Annotated[str | None, typer.Option(help="saliency: the class; by default, the prediction.")] = None,
+    target: Annotated[str | None, typer.Option(help="fool: the target class, if the list has none.")] = None,
     step_size: Annotated[float | None, typer.Option(help="fool, visualize: as in these commands.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="fool: most steps for one image.")] = None,
-    confidence: Annotated[float | None, typer.Option(help="fool: go on to this probability, 0 to 1.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="visualize: of the noise and the jitter.")] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="visualize: side of the image.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="fool: maximum number of steps per image.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="fool: minimum probability of the target, 0 to 1.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="visualize: seed of the noise and the jitter.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="visualize: side of the image, in pixels.")] = None,
     num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps.")] = None,
     l2_weight: Annotated[float | None, typer.Option(help="visualize: weight of the Euclidean norm.")] = None,
     max_jitter: Annotated[int | None, typer.Option(help="visualize: largest translation, in pixels.")] = None,
-    blur_every: Annotated[int | None, typer.Option(help="visualize: steps between two blurs.")] = None,
-    blur_sigma: Annotated[float | None, typer.Option(help="visualize: deviation of the blur, in pixels.")] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Items in a shard: what an interruption costs.")] = 256,
+    blur_every: Annotated[int | None, typer.Option(help="visualize: number of steps between blurs.")] = None,
+    blur_sigma: Annotated[float | None, typer.Option(help="visualize: sigma of the blur, in pixels.")] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Items per shard; unfinished shards start again.")] = 256,
     part: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="This process's part, 0/N to N-1/N; else as JAX counts its processes."),
+        typer.Option(metavar="I/N", help="This process's part, 0/N to N-1/N; by default, JAX's process index."),
     ] = None,
     resize: Resize = 256,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """A method over any number of images, in shards. Stopped, it goes on where it was when called again."""
+    """Apply a method to any number of images, in shards. After an interruption, run the same command again."""
     given = {
         "label": label, "target": target, "step_size": step_size, "max_steps": max_steps, "confidence": confidence,
         "seed": seed, "size": size, "num_steps": num_steps, "l2_weight": l2_weight, "max_jitter": max_jitter,
@@ -86,14 +86,14 @@ def batch(
     from jaxviz.batch.work import Sizes, Work
     from jaxviz.weights import fingerprint
 
-    found = items.of_classes(source) if method == "visualize" else items.of_images(source)
-    found = _with_class(method, found, settings, source)
+    entries = items.of_classes(source) if method == "visualize" else items.of_images(source)
+    entries = _with_class(method, entries, settings, source)
     network = load(model, weights)
     manifest = {
         "method": method,
         "settings": settings,
-        "items": len(found),
-        "items_sha256": items.digest(found),
+        "items": len(entries),
+        "items_sha256": items.digest(entries),
         "shard_size": shard_size,
         "image_size": settings.get("size", _SIDE),
         "resize": None if method == "visualize" else resize,
@@ -103,31 +103,31 @@ def batch(
     }
     store = shards.Shards(output, manifest)
     devices = jax.local_devices()
-    each = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
-    size = min(each * len(devices), shard_size)
-    if method == "fool":  # in equal parts: it gives up the padding of a batch at once, but not `data_parallel`'s own
+    per_device = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
+    size = min(per_device * len(devices), shard_size)
+    if method == "fool":  # equal parts: padding of the batch ends at once, but `data_parallel`'s own padding does not
         size += -size % len(devices)
     sizes = Sizes(shard_size, size, _SIDE, resize)
-    work = Work(store, found, items.root(source), part=_part(part), sizes=sizes)
+    work = Work(store, entries, items.root(source), part=_part(part), sizes=sizes)
     start = time.perf_counter()
     todo = sum(len(work.places(number)) for number in work.pending)
     with _progress(f"{method} {source.name}", todo) as advance:
         work.run(_method(method, network, settings), advance)
-    _summary(work, store, len(found), todo, time.perf_counter() - start, as_json=as_json)
+    _summary(work, store, len(entries), todo, time.perf_counter() - start, as_json=as_json)
 
 
-def _with_class(method: str, found: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
-    """The items with the class that the command line gives, where it gives one."""
+def _with_class(method: str, entries: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
+    """The items, with the class of the command line if it is given."""
     name = "label" if method == "saliency" else "target"
     text = settings.get(name)
     if text is not None:
-        if found[0].class_index is not None:
-            raise ValueError(f"{source} has classes of its own; leave --{name} away.")
+        if entries[0].class_index is not None:
+            raise ValueError(f"{source} has classes of its own; remove --{name}.")
         index = settings[name] = find(text)
-        return [item._replace(class_index=index) for item in found]
-    if method == "fool" and found[0].class_index is None:
-        raise ValueError("fool needs --target, or a list with a tab and a class behind each file.")
-    return found
+        return [item._replace(class_index=index) for item in entries]
+    if method == "fool" and entries[0].class_index is None:
+        raise ValueError("fool needs --target, or a list with a tab and a class after each file.")
+    return entries
 
 
 def _method(method: str, network: Any, settings: dict[str, Any]) -> "Method":
@@ -163,7 +163,7 @@ def _versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with images per second; where no terminal is, a line now and then."""
+    """A progress bar with images per second; without a terminal, a line every few seconds."""
     console = Console(stderr=True)
     start = last = time.perf_counter()
     done = 0
@@ -209,5 +209,5 @@ def _summary(work: "Work", store: Any, count: int, done: int, seconds: float, *,
     rows += [(f"seconds waiting for {name}", value) for name, value in summary["seconds_waiting_for"].items()]
     console.report([summary], as_json=as_json, columns=("", store.folder.name), rows=rows)
     if errors:
-        console.fail(f"{errors} of the items failed; their records in {store.folder} say why.")
+        console.fail(f"{errors} of the items failed; their records in {store.folder} have the errors.")
         raise typer.Exit(1)

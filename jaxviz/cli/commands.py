@@ -1,6 +1,6 @@
 """The commands.
 
-What only a command needs is imported inside it, so that `--help` does not wait for Flax and matplotlib.
+Each command imports its own dependencies, so that `--help` does not wait for Flax and matplotlib.
 """
 
 import json
@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 
 @app.callback()
 def _about() -> None:
-    """See what an image classifier looks at, what fools it and what it has learned."""
+    """Saliency maps, fooling images and class visualizations of image classifiers."""
 
 
 @app.command()
@@ -45,15 +45,15 @@ def predict(
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """The most probable classes of each photograph."""
+    """Print the most probable classes of each photograph."""
     from jaxviz.cli import jobs
 
     network = load(model, weights)
     records = _run(jobs.predict(network, images, top=top, resize=resize))
     rows = [
-        (Path(record["file"]).name if place == 0 else "", found["name"], found["index"], _percent(found))
+        (Path(record["file"]).name if place == 0 else "", prediction["name"], prediction["index"], _percent(prediction))
         for record in records
-        for place, found in enumerate(record.get("classes", []))
+        for place, prediction in enumerate(record.get("classes", []))
     ]
     console.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
 
@@ -61,16 +61,14 @@ def predict(
 @app.command()
 def saliency(
     images: Images,
-    label: Annotated[
-        str | None, typer.Option(help="Class, by name or number; the predicted one where it is not given.")
-    ] = None,
+    label: Annotated[str | None, typer.Option(help="Class, by name or number; by default, the prediction.")] = None,
     resize: Resize = 256,
     output: Output = Path("jaxviz-output"),
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """How much each pixel moves the score of a class: writes STEM-saliency.png."""
+    """Write the saliency map of each photograph: STEM-saliency.png."""
     from jaxviz.cli import jobs
 
     index = None if label is None else find(label)
@@ -81,17 +79,17 @@ def saliency(
 @app.command()
 def fool(
     images: Images,
-    target: Annotated[str, typer.Option(help="Wanted class, by name or number.")],
+    target: Annotated[str, typer.Option(help="Target class, by name or number.")],
     resize: Resize = 256,
     output: Output = Path("jaxviz-output"),
     step_size: Annotated[float, typer.Option(help="Euclidean length of a step, in normalized input space.")] = 0.5,
-    max_steps: Annotated[int, typer.Option(help="Most steps for one image.")] = 100,
-    confidence: Annotated[float | None, typer.Option(help="Go on to this probability of the target, 0 to 1.")] = None,
+    max_steps: Annotated[int, typer.Option(help="Maximum number of steps per image.")] = 100,
+    confidence: Annotated[float | None, typer.Option(help="Minimum probability of the target, 0 to 1.")] = None,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """Change photographs until the model sees another class: writes STEM-fooled.png and STEM-fooling.png."""
+    """Change photographs until the model predicts the target: writes STEM-fooled.png and STEM-fooling.png."""
     from jaxviz.cli import jobs
 
     index = find(target)
@@ -103,21 +101,21 @@ def fool(
 @app.command()
 def visualize(
     classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes, by name or number.")],
-    init_image: Annotated[Path | None, typer.Option(help="Photograph to start from instead of noise.")] = None,
+    init_image: Annotated[Path | None, typer.Option(help="Photograph to start from, instead of noise.")] = None,
     output: Output = Path("jaxviz-output"),
     size: Annotated[int, typer.Option(min=32, help="Side of the image, in pixels.")] = 224,
     num_steps: Annotated[int, typer.Option(help="Number of steps.")] = 200,
     step_size: Annotated[float, typer.Option(help="Factor of the gradient in each step.")] = 5.0,
     l2_weight: Annotated[float, typer.Option(help="Weight of the image's Euclidean norm.")] = 1e-3,
     max_jitter: Annotated[int, typer.Option(help="Largest random translation, in pixels.")] = 16,
-    blur_every: Annotated[int, typer.Option(help="Steps from one blur to the next.")] = 10,
+    blur_every: Annotated[int, typer.Option(help="Number of steps between blurs.")] = 10,
     blur_sigma: Annotated[float, typer.Option(help="Standard deviation of the blur, in pixels.")] = 0.5,
     seed: Seed = 0,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """The image that the network makes of a class: writes visualize-CLASS.png."""
+    """Generate an image with a high class score: writes visualize-CLASS.png."""
     from jaxviz.cli import jobs
 
     indices = [find(text) for text in classes]
@@ -142,7 +140,7 @@ def demo(
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """All three methods on two sample photographs: figures, a table and results.json."""
+    """Apply all three methods to two sample photographs: figures, a table and results.json."""
     from jaxviz.cli import jobs
 
     network, output = load(model, weights), console.folder(output)
@@ -165,20 +163,22 @@ def demo(
 @app.command()
 def export(
     method: Annotated[MethodName, typer.Argument(help="The method.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The file (.npz), replaced where it exists.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The file (.npz); replaced if it exists.")],
     size: Annotated[int, typer.Option(min=32, help="Side of the images, in pixels.")] = 224,
-    lanes: Annotated[int | None, typer.Option(help="fool: images in flight; what suits the platform, if not.")] = None,
-    levels: Annotated[
-        bool | None, typer.Option("--levels/--no-levels", help="fool: whether to round to what 8 bits can hold.")
+    lanes: Annotated[
+        int | None, typer.Option(help="fool: images in flight; by default, what suits the platform.")
     ] = None,
-    num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps; 200, if not.")] = None,
+    levels: Annotated[
+        bool | None, typer.Option("--levels/--no-levels", help="fool: whether to round to 8-bit levels.")
+    ] = None,
+    num_steps: Annotated[int | None, typer.Option(help="visualize: number of steps; 200 by default.")] = None,
     init_images: Annotated[
         bool | None, typer.Option("--init-images/--noise", help="visualize: start from given images, or from noise.")
     ] = None,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
 ) -> None:
-    """Write a method and a network to one file that JAX alone runs, on CPU, CUDA and TPU; print a script that does.
+    """Write a method and a network to one file that runs with JAX alone, on CPU, CUDA and TPU; print a script for it.
 
     The program takes the weights, any number of images, and the method's settings.
     """
@@ -194,39 +194,38 @@ def export(
 @app.command()
 def report(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Photographs; two samples without.")
+        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Photographs; by default, two samples.")
     ] = None,
     output: Output = Path("jaxviz-report"),
     model: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[=WEIGHTS]",
-            help="A network, with other weights than its default ones after the sign: vgg16, or squeezenet1_1=FILE. "
-            "Repeat to compare networks.",
+            help="A network, optionally with weights: vgg16, or squeezenet1_1=FILE. Repeat to compare networks.",
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Class to fool every photograph into; repeat for several. Without, each has three of its own."
+            help="Target class for every photograph; repeat for several. By default, each photograph has its own three."
         ),
     ] = None,
     visualize: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="Class to visualize from noise; tarantula without.")
+        list[str] | None, typer.Option(metavar="CLASS", help="Class to visualize from noise; by default, tarantula.")
     ] = None,
     from_photograph: Annotated[
         list[str] | None,
-        typer.Option(metavar="CLASS", help="Class to visualize from the first photograph; snail without."),
+        typer.Option(metavar="CLASS", help="Class to visualize from the first photograph; by default, snail."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="What a photograph shows, once for each in their order; without, what the network sees."),
+        typer.Option(help="True class of a photograph; repeat for each, in order. By default, the prediction."),
     ] = None,
     resize: Resize = 256,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """The whole picture as a page: saliency, fooling and class visualization, measured; writes index.html."""
+    """Write a page with saliency, fooling and class visualization, with measurements: index.html."""
     from jaxviz import report
 
     configure()
@@ -255,7 +254,7 @@ def _sample_photographs() -> list[Path]:
 
 
 def _run(jobs: list[console.Job]) -> list[console.Record]:
-    """Does the jobs, so many at once as there are devices."""
+    """Runs the jobs, as many at once as there are devices."""
     import jax
 
     return console.run(jobs, at_once=jax.device_count())
@@ -283,5 +282,5 @@ def _report(records: list[dict[str, Any]], as_json: bool) -> None:
     console.report(records, as_json=as_json, columns=columns, rows=rows)
 
 
-def _percent(found: dict[str, Any]) -> str:
-    return f"{found['probability']:.1%}"
+def _percent(prediction: dict[str, Any]) -> str:
+    return f"{prediction['probability']:.1%}"

@@ -1,4 +1,4 @@
-"""How the command line talks: progress on standard error, a table or JSON on standard output, an exit status."""
+"""Output of the command line: progress on standard error, a table or JSON on standard output, the exit status."""
 
 import contextlib
 import itertools
@@ -24,18 +24,18 @@ _COLUMNS = (
     TimeElapsedColumn(),
 )
 
-INTERRUPTED = 130  # the exit status of what Ctrl-C ended, typer's own too
+INTERRUPTED = 130  # exit status after Ctrl-C, as in typer
 
 
 class Job(NamedTuple):
-    """One piece of work in three parts, of which the second is done for several jobs at once.
+    """A job in three parts; the second part runs for several jobs at once.
 
     Attributes:
-        name: what the progress bar shows.
-        about: what the record starts with.
+        name: shown in the progress bar.
+        about: the first entries of the record.
         load: () -> input.
-        compute: inputs -> results; jobs next to each other with the same one are computed together.
-        write: (input, result) -> the rest of the record.
+        compute: inputs -> results; adjacent jobs with the same function are computed together.
+        write: (input, result) -> the remaining entries of the record.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Job(NamedTuple):
 
 
 def run(jobs: Sequence[Job], *, at_once: int) -> list[Record]:
-    """Does the jobs, so many at once. One that fails leaves a record with "error"; Ctrl-C keeps what is finished."""
+    """Runs the jobs, `at_once` at a time. A failed job has a record with "error"; Ctrl-C keeps finished jobs."""
     records: list[Record] = []
     console = Console(stderr=True)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -59,7 +59,7 @@ def run(jobs: Sequence[Job], *, at_once: int) -> list[Record]:
                         records.append(record)
                         progress.advance(task)
         except KeyboardInterrupt:
-            error = {"error": "interrupted; what came before it is written", "interrupted": True}
+            error = {"error": "interrupted; finished files are written", "interrupted": True}
             records += [{**job.about, **error} for job in jobs[len(records) :][:1]]
     return records
 
@@ -77,7 +77,7 @@ def _records(group: Sequence[Job]) -> Iterator[Record]:
 
 
 def _attempt(work: Callable[[], _T]) -> _T | Exception:
-    """What it returns, or the error that the user can mend."""
+    """The result, or an error that the user can fix."""
     try:
         return work()
     except (ValueError, IndexError, OSError) as error:
@@ -85,13 +85,13 @@ def _attempt(work: Callable[[], _T]) -> _T | Exception:
 
 
 def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Prints the records, then the errors among them; any error makes the exit status 1, Ctrl-C `INTERRUPTED`."""
+    """Prints the records, then their errors. The exit status is 1 after an error, `INTERRUPTED` after Ctrl-C."""
     if as_json:
         print(json.dumps(records, indent=2))
     else:
         table = Table(*columns)
         for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))  # a file's name may look like rich's markup
+            table.add_row(*(Text(str(cell)) for cell in row))  # file names may contain rich's markup
         if table.row_count:
             Console().print(table)
     failed = [record for record in records if "error" in record]
@@ -103,7 +103,7 @@ def report(records: Sequence[Record], *, as_json: bool, columns: Sequence[str], 
 
 @contextlib.contextmanager
 def bars() -> Iterator[Callable[[str, int, int, str], None]]:
-    """A bar for each section of a report: (title, parts done, parts, the last one) -> its bar moves."""
+    """Progress bars of a report, one per section: a function of (title, parts done, parts, last part)."""
     console = Console(stderr=True)
     with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
@@ -121,7 +121,7 @@ def bars() -> Iterator[Callable[[str, int, int, str], None]]:
 
 
 def report_written(record: Record, page: Path, *, as_json: bool) -> None:
-    """Prints where a report is, or all of it, and its errors; the exit status is that of `report`."""
+    """Prints the path or the JSON of a report, and its errors; exit status as in `report`."""
     about = record["about"]
     if as_json:
         print(json.dumps(record, indent=2))
@@ -137,12 +137,12 @@ def report_written(record: Record, page: Path, *, as_json: bool) -> None:
 
 
 def fail(message: str) -> None:
-    """One line on standard error."""
+    """Prints an error as one line on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[red]error:[/]", end=" ")
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(message)
 
 
 def folder(path: Path) -> Path:
-    """A folder to write to, made if need be."""
+    """The output folder; creates it if it does not exist."""
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,8 +1,7 @@
-"""A method and a network as one file that JAX alone runs again, on any platform: what `jaxviz export` writes.
+"""`jaxviz export`: writes a method and a network to one file that runs with JAX alone, on any platform.
 
-The file is NumPy's .npz: `program`, the bytes of a `jax.export` for any number of images; `weights/NAME`, the network's
-arrays under the names that they have in its weight files; `settings/NAME`, the method's numbers, to be passed by
-keyword, as they are or changed; `about`, JSON.
+The file is NumPy's .npz: `program`, a serialized `jax.export` for any number of images; `weights/NAME`, the network's
+arrays, named as in its weight files; `settings/NAME`, the method's numeric settings, passed by keyword; `about`, JSON.
 """
 
 import importlib.metadata
@@ -33,11 +32,11 @@ Shape = jax.ShapeDtypeStruct
 
 
 class Form(NamedTuple):
-    """A method as a function of arrays alone.
+    """A method as a function of only arrays.
 
     Attributes:
-        program: (model, *inputs, **settings) -> results, which are arrays or dicts of them.
-        inputs: shapes and types by name, in order; the batch is the first dimension of all but a key.
+        program: (model, *inputs, **settings) -> results, as arrays or dicts of arrays.
+        inputs: shapes and types by name, in order; the first dimension is the batch, except for a key.
         settings: default values by name.
     """
 
@@ -107,22 +106,22 @@ def _bounds() -> dict[str, np.ndarray]:
 def write(
     file: Path, method: str, network: str, *, weights: str | None = None, size: int = 224, **options: Any
 ) -> dict[str, Any]:
-    """Writes the file, whole or not at all.
+    """Writes the file completely or not at all.
 
     Args:
-        file: is replaced where it exists.
+        file: replaced if it exists.
         method: "saliency", "fool" or "visualize".
-        network: as of `load_model`.
-        weights: as of `load_model`.
+        network: `name` of `load_model`.
+        weights: `weights` of `load_model`.
         size: side of the images, in pixels.
-        options: what else is compiled in: of "fool" `lanes` and `levels` (whether to round to 8 bits), of "visualize"
-            `num_steps` and `init_images` (whether to start from given images).
+        options: other compiled-in options: `lanes` and `levels` (whether to round to 8 bits) of "fool"; `num_steps` and
+            `init_images` (whether to start from given images) of "visualize".
 
     Returns:
-        What the file says about itself.
+        The file's `about`.
 
     Raises:
-        ValueError: an option that is not the method's, or out of range; as of `load_model`.
+        ValueError: an option of another method, or out of range; errors of `load_model`.
         OSError: the file cannot be written.
     """
     parameters = inspect.signature(FORMS[method]).parameters.values()
@@ -130,16 +129,16 @@ def write(
     for name in options:
         if name not in defaults:
             raise ValueError(f"`{name}` is no option of {method}, which has {', '.join(['size', *defaults])}.")
-    found = sources.find(network, weights)
-    names, leaves, structure = sources.by_name(sources.filled(found, jnp.float32))
+    loaded = sources.find(network, weights)
+    names, leaves, structure = sources.by_name(sources.filled(loaded, jnp.float32))
     form = FORMS[method](*jax.export.symbolic_shape("n"), size, **options)
     arrays = dict(zip(names, leaves, strict=True))
-    config: Any = jax.config  # its attributes are made at run time
+    config: Any = jax.config  # its attributes are created at run time
     exported = export(form, structure, arrays)
     about = {
         "method": method,
         "model": network,
-        "weights": {"source": found.source, "source_sha256": found.source_sha256},
+        "weights": {"source": loaded.source, "source_sha256": loaded.source_sha256},
         "options": {"size": size, **defaults, **options},
         "call": f"program({', '.join(['weights', *form.inputs, *(f'{name}=' for name in form.settings)])})",
         "inputs": {name: _said(shape) for name, shape in form.inputs.items()},
@@ -163,12 +162,12 @@ def write(
 
 
 def export(form: Form, structure: Any, arrays: dict[str, Any]) -> jax.export.Exported:
-    """The program of (weights, *inputs, **settings), with the weights as a dict by name.
+    """Exports the program of (weights, *inputs, **settings); weights is a dict by name.
 
     Args:
         form: the method.
-        structure: the tree of the network.
-        arrays: its leaves by name, in order; shapes will do.
+        structure: the network's tree structure.
+        arrays: its leaves by name, in order; arrays or shapes.
     """
 
     def program(weights: dict[str, Any], *inputs: Any, **settings: Any) -> Any:
@@ -185,7 +184,7 @@ def _said(shape: Any) -> str:
 
 
 def script(file: Path, about: dict[str, Any]) -> str:
-    """A program that runs the file again, on grey images, which its reader is to replace."""
+    """A script that runs the file on grey images; the user replaces these."""
     inputs = list(about["inputs"])
     size = about["options"]["size"]
     examples = {
@@ -196,7 +195,7 @@ def script(file: Path, about: dict[str, Any]) -> str:
         "key": "jax.random.key(0)",
     }
     lines = [
-        f"# Runs {file.name} again; needs jax and flatbuffers.",
+        f"# Runs {file.name}; needs jax and flatbuffers.",
         "import jax",
         "",
         f"file = jax.numpy.load({json.dumps(str(file))})",

@@ -1,4 +1,4 @@
-"""What the command line does with each image or class: read, compute, write the files and the record of it."""
+"""The work of the commands for each image or class: read, compute, write files and a record."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +19,7 @@ from jaxviz._methods.fooling import FoolingResult, fooling_images
 from jaxviz._methods.saliency import saliency_maps
 from jaxviz.cli.console import Job, Record
 
-_GAIN = 10.0  # of the magnified difference
+_GAIN = 10.0  # factor of the magnified difference
 
 
 @jax.jit
@@ -29,7 +29,7 @@ def _scores(model: Model, batch: Float[Array, "n h w c"]) -> tuple[Float[Array, 
 
 
 def classify(model: Model, image: Float[Array, "h w c"], *, top: int = 1) -> list[Record]:
-    """The most probable classes of an image, the first one first."""
+    """The most probable classes of an image, in descending order."""
     scores, probabilities = (np.asarray(values[0]) for values in _scores(model, image[None]))
     order = np.argsort(-scores, kind="stable")[:top].tolist()
     return [_class_record(index, scores, probabilities) for index in order]
@@ -72,7 +72,7 @@ def predict(model: Model, paths: Sequence[Path], *, top: int, resize: int) -> li
 def saliency(
     model: Model, paths: Sequence[Path], output: Path, *, label: int | None = None, resize: int = 256
 ) -> list[Job]:
-    """STEM-saliency.png of each image file, for the given class or else the predicted one."""
+    """Writes STEM-saliency.png for each image file, for the given class or the prediction."""
     method = data_parallel(saliency_maps)
     placed = _placed(model, method)
 
@@ -82,13 +82,13 @@ def saliency(
 
     def compute(loaded: list[tuple[Array, Record]]) -> np.ndarray:
         pictures, classes = zip(*loaded, strict=True)
-        return jax.device_get(method(placed, jnp.stack(pictures), [found["index"] for found in classes]))
+        return jax.device_get(method(placed, jnp.stack(pictures), [record["index"] for record in classes]))
 
     def write(stem: str, loaded: tuple[Array, Record], saliency_map: np.ndarray) -> Record:
-        image, found = loaded
+        image, class_record = loaded
         written = output / f"{stem}-saliency.png"
-        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(found)]))
-        return {"class": found, "largest": float(saliency_map.max()), "output": [str(written)]}
+        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(class_record)]))
+        return {"class": class_record, "largest": float(saliency_map.max()), "output": [str(written)]}
 
     return [
         Job(f"saliency {path.name}", _about("saliency", path), partial(load, path), compute, partial(write, stem))
@@ -99,9 +99,9 @@ def saliency(
 def fool(
     model: Model, paths: Sequence[Path], output: Path, *, target: int, resize: int = 256, **options: Any
 ) -> list[Job]:
-    """STEM-fooled.png, the 8-bit image as it is, and STEM-fooling.png, what was changed.
+    """Writes STEM-fooled.png, the 8-bit image, and STEM-fooling.png, a figure of the perturbation.
 
-    Whether the model is fooled is decided by the file: it is read back from disk and classified.
+    Success is measured on the file: it is read back from disk and classified.
     """
     method = data_parallel(fooling_images)
     placed = _placed(model, method)
@@ -122,17 +122,17 @@ def fool(
         read_back = images.load(fooled_file, size=side, resize=side)[0]
         original, fooled = (np.asarray(images.to_uint8(picture)) for picture in (image, read_back))
         changes = [figures.difference_picture(original, fooled, gain=gain) for gain in (1.0, _GAIN)]
-        seen = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
+        predictions = [classify(model, images.from_uint8(picture))[0] for picture in (original, fooled, *changes)]
         levels = fooled.astype(int) - original
         largest, norm = int(abs(levels).max()), float(np.sqrt(np.square(levels / 255).sum()))
-        captions = [_caption(found) for found in seen]
+        captions = [_caption(prediction) for prediction in predictions]
         captions[2] += f"\nat most {largest} of 255 levels"
         captions[3] += f"\n{_GAIN:g} times, ‖difference‖₂ = {norm:.2f}"
         figures.save(figure_file, figures.fooling_figure([original, fooled, *changes], captions))
-        success = bool(result.fooled) and seen[1]["index"] == target
+        success = bool(result.fooled) and predictions[1]["index"] == target
         record = {
-            "original": seen[0],
-            "fooled": seen[1],
+            "original": predictions[0],
+            "fooled": predictions[1],
             "target": class_of(model, read_back, target),
             "success": success,
             "stalled": bool(result.stalled),
@@ -162,7 +162,7 @@ def visualize(
     init_image: Path | None = None,
     **options: Any,
 ) -> list[Job]:
-    """visualize-CLASS.png of each class, the generated image as it is."""
+    """Writes visualize-CLASS.png for each class: the generated image."""
     method = data_parallel(class_visualizations)
     placed = _placed(model, method)
 
@@ -176,7 +176,7 @@ def visualize(
         result = method(
             placed,
             indices,
-            # of the class and the seed alone, whatever other classes are asked for
+            # depends only on the class and the seed, not on the other classes
             key=jnp.stack([jax.random.fold_in(jax.random.key(seed), 0)] * len(indices)),
             init_images=None if init_image is None else jnp.stack(starts),
             image_shape=(size, size, 3),
@@ -206,7 +206,7 @@ def visualize(
 
 
 def _placed(model: Model, method: DataParallel[..., Any]) -> Model:
-    """The model on every device of the method, copied there once instead of in every call."""
+    """The model, copied once to every device of the method, instead of in every call."""
     return jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))
 
 

@@ -1,6 +1,6 @@
-"""What the commands share: their options, and how devices and a model are made ready.
+"""Options that the commands share, and the setup of devices and model.
 
-What takes long to import is imported inside the functions, so that `--help` does not wait for it.
+Slow imports are inside the functions, so that `--help` does not wait for them.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ModelName(StrEnum):
-    """The networks that `load_model` knows."""
+    """The networks of `load_model`."""
 
     squeezenet1_0 = "squeezenet1_0"
     squeezenet1_1 = "squeezenet1_1"
@@ -24,41 +24,41 @@ class ModelName(StrEnum):
 
 
 class MethodName(StrEnum):
-    """The methods, as their commands are called."""
+    """The methods, named as their commands."""
 
     saliency = "saliency"
     fool = "fool"
     visualize = "visualize"
 
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, of any format that Pillow reads.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, in any format that Pillow reads.")]
 ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
 Weights = Annotated[
     str | None,
-    typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; each network has its default.'),
+    typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; the default depends on the network.'),
 ]
 Resize = Annotated[
     int,
     typer.Option(
         min=224,
-        help="Length of the shorter side, in pixels, before the centre of 224 x 224 is cut out; 224 takes a picture of "
-        "that size, such as a fooled one, as it is.",
+        help="Length of the shorter side, in pixels, before the 224 x 224 centre crop; 224 keeps an image of that "
+        "size, such as a fooling image, unchanged.",
     ),
 ]
-Output = Annotated[Path, typer.Option(help="Folder for the files, made if need be.")]
+Output = Annotated[Path, typer.Option(help="Folder for the files; created if it does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and the jitter.")]
 
 
 def find(text: str) -> int:
-    """The class of a name or a number."""
+    """The class index of a name or a number."""
     from jaxviz import labels
 
     return labels.find(text)
 
 
 def load(model: ModelName, weights: str | None) -> "Model":
-    """The network, with the devices made ready."""
+    """Sets up the devices and loads the network."""
     import jaxviz
 
     configure()
@@ -66,18 +66,18 @@ def load(model: ModelName, weights: str | None) -> "Model":
 
 
 def configure() -> None:
-    """Each core a device, and programs kept for the next call, unless the user's environment says otherwise."""
+    """Makes each core a device and keeps compiled programs, unless the user's environment sets these options."""
     import jax
 
     from jaxviz.weights import cache_folder
 
-    config: Any = jax.config  # its attributes are made at run time
+    config: Any = jax.config  # its attributes are created at run time
     if config.jax_num_cpu_devices < 0:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         config.update("jax_num_cpu_devices", cores)
     if config.jax_compilation_cache_dir is None:
         folder = cache_folder() / "compiled"
-        with contextlib.suppress(OSError):  # a cache that cannot be is no reason to stop
+        with contextlib.suppress(OSError):  # continue without the cache
             folder.mkdir(parents=True, exist_ok=True)
             config.update("jax_compilation_cache_dir", str(folder))
             config.update("jax_persistent_cache_min_compile_time_secs", 0)

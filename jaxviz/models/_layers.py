@@ -1,4 +1,4 @@
-"""Layers whose edges PyTorch defines otherwise than Flax does."""
+"""Layers whose treatment of edges differs between PyTorch and Flax."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 
 def check_images(images: Float[Array, "..."], min_size: int) -> None:
-    """Says which images a network takes, before a convolution deep inside says it cannot have them."""
+    """Checks the images, so that the error names their shape and not that of an inner convolution."""
     if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < min_size:
         raise ValueError(
             f"`images` must have shape (n, h, w, 3) with h and w >= {min_size}, got {images.shape}; "
@@ -17,12 +17,12 @@ def check_images(images: Float[Array, "..."], min_size: int) -> None:
 
 
 def score_dtype(dtype: DTypeLike) -> DTypeLike:
-    """Of the scores of a network: in bfloat16 many would tie, and the predicted class would be a matter of order."""
+    """The type of a network's scores. In bfloat16 many would tie; the prediction would depend on the class order."""
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.float32
 
 
 def max_pool_ceil(x: Float[Array, "n h w c"]) -> Float[Array, "n oh ow c"]:
-    """3 x 3 maximum, stride 2; the last window may overhang the edge (PyTorch's `ceil_mode`)."""
+    """3 x 3 maximum, stride 2; the last window may extend past the edge (PyTorch's `ceil_mode`)."""
     overhang = [(0, (size - 3) % 2) for size in x.shape[1:3]]
     return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=overhang)  # pyright: ignore[reportArgumentType]
 

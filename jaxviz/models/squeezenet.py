@@ -11,14 +11,14 @@ from jaxtyping import Array, Float
 
 from jaxviz.models._layers import check_images, max_pool_ceil, score_dtype
 
-# (squeeze, expand) filters of fire2 to fire9; each expands twice, by 1 x 1 and by 3 x 3
+# (squeeze, expand) filters of fire2 to fire9; each has a 1 x 1 and a 3 x 3 expansion
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
-# filters and kernel of conv1; the fires that a pooling follows; the smallest image that reaches the last one
+# filters and kernel of conv1; the fires before a pooling; the smallest image size
 _VERSIONS = {"1_0": (96, 7, (4, 8), 21), "1_1": (64, 3, (3, 5), 17)}
 
 
 class Fire(nnx.Module):
-    """A 1 x 1 squeeze, then 1 x 1 and 3 x 3 expansions side by side."""
+    """A 1 x 1 squeeze, then parallel 1 x 1 and 3 x 3 expansions."""
 
     def __init__(self, inputs: int, squeeze: int, expand: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         def conv(inputs: int, outputs: int, size: int) -> nnx.Conv:
@@ -35,7 +35,7 @@ class Fire(nnx.Module):
         return [nnx.relu(self.expand1x1(x)), nnx.relu(self.expand3x3(x))]
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
-        """The two expansions, joined along the channels."""
+        """The two expansions, concatenated along the channels."""
         return jnp.concatenate(self.parts(x), axis=-1)
 
 
@@ -43,13 +43,13 @@ class SqueezeNet(nnx.Module):
     """SqueezeNet, a fully convolutional classifier: images (n, h, w, 3) -> raw scores (n, k).
 
     Images are RGB in ImageNet-normalized space (`jaxviz.images`), of any size from 21 x 21 (1.0) or 17 x 17 (1.1)
-    on. The scores come out of a ReLU and an average over positions: none is negative, and a class that no position
-    supports has score 0 and an exactly zero gradient. Dropout, which inference never uses, is left out.
+    on. The scores are averages of ReLU outputs over positions: none is negative, and a class that no position supports
+    has score 0 and an exactly zero gradient. Dropout is omitted, since inference does not use it.
 
     Args:
         version: "1_0", the network of the paper, or "1_1", its authors' successor: equal accuracy, 2.4 times cheaper.
         num_classes: number of scores k.
-        dtype: of weights and activations; the scores are float32 at least, so that they do not tie.
+        dtype: type of weights and activations; scores are float32 or wider, so that they do not tie.
         rngs: seeds the initial weights.
 
     Raises:
@@ -92,8 +92,8 @@ class SqueezeNet(nnx.Module):
     def stages(self, images: Float[Array, "n h w 3"]) -> Iterator[tuple[str, Array]]:
         """Yields the name and the activations of each stage, in order; the last is ("scores", (n, k))."""
         check_images(images, self.min_size)
-        # Pooled before the ReLU and before the parts are joined, which is the same and moves less through memory: the
-        # gradient meets the ReLU at a quarter of the positions, and needs the larger array before it is joined alone.
+        # Pooling before the ReLU and before the concatenation gives equal results with less memory traffic: the ReLU's
+        # gradient has a quarter of the positions, and the larger concatenated array is not needed.
         x = self.conv1(images)
         yield "conv1", nnx.relu(x)
         yield "pool1", (x := nnx.relu(max_pool_ceil(x)))
@@ -107,5 +107,5 @@ class SqueezeNet(nnx.Module):
 
     def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n k"]:
         """Raw class scores."""
-        [(_, scores)] = deque(self.stages(images), maxlen=1)  # lets the other stages go, where no jit does
+        [(_, scores)] = deque(self.stages(images), maxlen=1)  # frees the other stages outside `jit`
         return scores

@@ -19,12 +19,12 @@ class VGG16(nnx.Module):
     """VGG16, configuration D: thirteen 3 x 3 convolutions and three fully connected layers.
 
     Images are RGB in ImageNet-normalized space (`jaxviz.images`), of any size from 32 x 32 on: an adaptive average
-    pool brings every size to the 7 x 7 positions that the fully connected layers were trained on. Raw scores may
-    have any sign. Dropout, which inference never uses, is left out.
+    pool reduces every size to the 7 x 7 positions that the fully connected layers need. Raw scores may have any sign.
+    Dropout is omitted, since inference does not use it.
 
     Args:
         num_classes: number of scores k.
-        dtype: of weights and activations; the scores are float32 at least, so that they do not tie.
+        dtype: type of weights and activations; scores are float32 or wider, so that they do not tie.
         rngs: seeds the initial weights.
 
     Reference:
@@ -35,7 +35,7 @@ class VGG16(nnx.Module):
         >>> import jax.numpy as jnp
         >>> from flax import nnx
         >>> from jaxviz.models import VGG16
-        >>> model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))  # shapes alone: the weights take 553 MB
+        >>> model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))  # only shapes: the weights take 553 MB
         >>> jax.eval_shape(lambda model, images: model(images), model, jnp.zeros((2, 224, 224, 3))).shape
         (2, 1000)
     """
@@ -68,5 +68,5 @@ class VGG16(nnx.Module):
 
     def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n k"]:
         """Raw class scores."""
-        [(_, scores)] = deque(self.stages(images), maxlen=1)  # lets the other stages go, where no jit does
+        [(_, scores)] = deque(self.stages(images), maxlen=1)  # frees the other stages outside `jit`
         return scores

@@ -62,7 +62,7 @@ def measure(
             found[kind] = {
                 order: {
                     "probabilities": result.probabilities[row * n : (row + 1) * n].tolist(),
-                    "areas": result.areas[row * n : (row + 1) * n].tolist(),
+                    "areas": result.auc[row * n : (row + 1) * n].tolist(),
                 }
                 for row, order in enumerate(maps)
             }
