@@ -167,7 +167,8 @@ def squeezenet_of_5():
     return SqueezeNet("1_1", num_classes=5, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("method", ["saliency", pytest.param("visualize", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["saliency", "visualize"])
 def test_each_platform_has_its_own_program_in_it(method):
     """Pooling and its gradient are the originals on a TPU, and replaced on a CPU, in one and the same export."""
     # The client compiles no symbolic shapes, so here there are two images. A CPU can compile what a TPU would be given;
