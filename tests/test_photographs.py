@@ -87,6 +87,7 @@ def test_perturbation_curves(squeezenet, photographs):
     assert deletion.auc.mean() < 0.7 * by_chance.auc.mean()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples(squeezenet):
     images, labels = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
 
