@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src import compiler
 
 import jaxviz
 from jaxviz import cli
-from jaxviz.cli.options import configure
 
 collect_ignore = ["programs"]  # run by tests, in processes of their own
 
@@ -35,19 +35,45 @@ def _no_programs_left() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="session")
+def compiled(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled programs, which the next sessions use again (until `pytest --cache-clear`)."""
+    if pytestconfig.pluginmanager.has_plugin("cacheprovider"):
+        return pytestconfig.cache.mkdir("compiled")
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Of this session alone; as in the command line, it has the compiled programs, too."""
+def _caches(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Downloaded weights, and the programs of commands in processes of their own, are of this session alone."""
     os.environ["JAXVIZ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    configure()
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(scope="module")
 def toy_networks() -> Iterator[None]:
     """For modules about values and errors of toy networks, not about parity, memory or programs: compiled quickly."""
+    get_compile_options = compiler.get_compile_options
+
+    def quick(*args: Any, env_options_overrides: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        overrides = {"xla_cpu_use_fusion_emitters": False, **(env_options_overrides or {})}
+        return get_compile_options(*args, env_options_overrides=overrides, **kwargs)
+
     jax.config.update("jax_disable_most_optimizations", True)
-    yield
+    with pytest.MonkeyPatch.context() as patch:  # JAX has a setting for this of each `jit` alone, not of all
+        patch.setattr(compiler, "get_compile_options", quick)
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def quick_processes() -> Iterator[None]:
+    """For modules whose processes show what depends on no kernel's rounding: these compile in a third of the time."""
+    jax.devices()  # this process reads its flags now
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from jaxviz import images
 from jaxviz.batch import methods, work
 from jaxviz.cli import batch as batch_command
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 SIZE = 5  # items; two shards of two and one of one
 WEIGHTS = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1000)), jnp.float32)
 MODEL = Partial(lambda weights, x: jnp.square(x).mean((1, 2)) @ weights, WEIGHTS)  # a map of each image its own

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-PARTS, KILLS_EACH = 2, 10
-ITEMS, SHARD_SIZE = 320, 4
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
+PARTS, KILLS_EACH = 2, 2
+ITEMS, SHARD_SIZE = 80, 4
 PROGRAM = "import sys; from jaxviz.cli import main; sys.argv[0] = 'jaxviz'; main()"
 
 
 @pytest.fixture
 def source(tmp_path):
-    """A list of 320 files, a few photographs again and again and one that is damaged."""
+    """A list of 80 files, a few photographs again and again and one that is damaged."""
     with Image.open(str(importlib.resources.files("skimage.data") / "chelsea.png")) as photo:
         for i in range(7):
             photo.crop((20 * i, 5 * i, 20 * i + 250, 5 * i + 240)).save(tmp_path / f"{i}.jpg")

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from PIL import Image
 
 import jaxviz
 from jaxviz import cli, figures, images
+
+pytestmark = pytest.mark.usefixtures("toy_networks")
 
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 STINGRAY = 6
@@ -267,10 +270,13 @@ def test_mistakes(command, arguments, code, message):
     assert not result.out
 
 
-def test_a_cache_folder_that_cannot_be_made(command, toy, monkeypatch):
+def test_a_cache_folder_that_cannot_be_made(command, toy, monkeypatch, compiled):
     Path("file").touch()
     monkeypatch.setenv("JAXVIZ_CACHE", "file")
+    jax.config.update("jax_compilation_cache_dir", None)
     assert command("predict", CHELSEA).code == 0
+    assert jax.config.jax_compilation_cache_dir is None
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
 
 
 def test_the_entry_point():

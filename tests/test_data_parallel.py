@@ -13,6 +13,8 @@ from jax.sharding import PartitionSpec as P
 import jaxviz
 from jaxviz import data_parallel
 
+pytestmark = pytest.mark.usefixtures("toy_networks")
+
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "collective-broadcast")
 
 
@@ -69,8 +71,7 @@ def batch(linear_images):
     return np.concatenate([linear_images, linear_images[:2]]), np.arange(8, dtype=np.int32) % 7
 
 
-@pytest.mark.parametrize("count", [1, 4, 6])
-@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize(("devices", "count"), [(3, 1), (2, 4), (3, 4)])
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_to_one_device(linear, batch, method, devices, count):
     images, labels = batch[0][:count], batch[1][:count]
@@ -86,15 +87,6 @@ def test_no_traffic_between_devices(linear, batch, method):
     program = compiled.as_text()
     assert "num_partitions=3" in program
     assert not [name for name in COLLECTIVES if name in program]
-
-
-def test_every_operation_is_as_fast_as_on_one_device(squeezenet):
-    """The rewriting of the gradient program reaches into the part of each device."""
-    images, labels = jax.ShapeDtypeStruct((3, 64, 64, 3), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32)
-    split = data_parallel(jaxviz.saliency_maps).lower(squeezenet, images, labels).as_text()
-    whole = jax.jit(jaxviz.saliency_maps).lower(squeezenet, images, labels).as_text()
-    for operation in ("convolution", "dot_general", "optimization_barrier", "select_and_scatter", "reduce_window"):
-        assert split.count(f"stablehlo.{operation}") == whole.count(f"stablehlo.{operation}"), operation
 
 
 def mesh_of(shape, names, kind):

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from jaxviz import cli, images
 
+pytestmark = pytest.mark.slow
+
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 STINGRAY, TARANTULA, SNAIL = 6, 76, 113
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 PROGRAM = Path(__file__).parent / "programs" / "devices.py"
 
 
-def run(processes: int, devices: int, output: Path) -> dict[str, np.ndarray]:
+def run(processes: int, devices: int, output: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What the processes find on all their devices, and where there is one process, on its first device alone."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -27,23 +30,29 @@ def run(processes: int, devices: int, output: Path) -> dict[str, np.ndarray]:
         for process in range(processes)
     ]
     try:
-        said = [worker.communicate(timeout=300)[0] for worker in workers]
+        said = [worker.communicate(timeout=1200)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
     assert [worker.returncode for worker in workers] == [0] * processes, "\n".join(said)
     with np.load(output) as arrays:
-        return dict(arrays)
+        named = [(*name.split(" ", 1), array) for name, array in arrays.items()]
+    return {devices: {name: array for of, name, array in named if of == devices} for devices, *_ in named}
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory):
-    return run(1, 1, tmp_path_factory.mktemp("one") / "found.npz")
+def one_process(tmp_path_factory, quick_processes):
+    return run(1, 8, tmp_path_factory.mktemp("one") / "found.npz")
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 2), (1, 8), (2, 4)])
-def test_equal_to_one_device(one_device, tmp_path, processes, devices):
-    found = run(processes, devices, tmp_path / "found.npz")
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory, quick_processes):
+    return run(2, 4, tmp_path_factory.mktemp("two") / "found.npz")
+
+
+@pytest.mark.parametrize("processes", ["one_process", "two_processes"])
+def test_equal_to_one_device(one_process, processes, request):
+    one_device, found = one_process["one"], request.getfixturevalue(processes)["all"]
     assert found.keys() == one_device.keys()
     assert len(set(one_device["['fooling']['steps']"])) > 2
     for name, expected in one_device.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 import jaxviz
@@ -53,7 +54,9 @@ assert snails.mean() > 0.7
 """
 
 
-def test_the_tutorial_shows_what_its_code_does(tmp_path):
+@pytest.mark.slow
+def test_the_tutorial_shows_what_its_code_does(tmp_path, monkeypatch, compiled, quick_processes):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
     expected = outputs(notebook)
     client = NotebookClient(

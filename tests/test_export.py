@@ -1,8 +1,11 @@
 """`jaxviz export`: the file that it writes runs again with JAX alone, for any number of images, on any platform."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.export
@@ -16,6 +19,8 @@ import jaxviz
 from jaxviz import cli, weights
 from jaxviz.cli import export
 from jaxviz.models import VGG16, SqueezeNet
+
+pytestmark = pytest.mark.usefixtures("toy_networks", "quick_processes")
 
 SIZE = 64
 CLASSES = np.array([4, 4, 65, 999, 4], np.int32)  # of these images one is it already, and one never gets there
@@ -32,15 +37,22 @@ def command(monkeypatch, tmp_path):
 
 # Appended to the script that the command prints: the program on the first few examples, with settings of its own
 RUN = """
-import json, sys
-given = jax.numpy.load(sys.argv[1])
+given = jax.numpy.load("given.npz")
 settings |= {name: given[name] for name in given if name in settings}
 found = {}
-for count in (2, 5):
-    results = program(weights, *(given[name][:count] if given[name].ndim else key for name in sys.argv[3:]), **settings)
+for count in counts:
+    results = program(weights, *(given[name][:count] if given[name].ndim else key for name in inputs), **settings)
     results = results if isinstance(results, dict) else {"maps": results}
     found |= {f"{name}{count}": array for name, array in results.items()}
-jax.numpy.savez(sys.argv[2], **found)
+jax.numpy.savez("found.npz", **found)
+"""
+
+# Runs the scripts of all the folders that it is given in one process, which jaxviz and Flax must not get into
+RUN_ALL = """
+import os, runpy, sys
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    runpy.run_path("run.py")
 print(*{name.partition(".")[0] for name in sys.modules} & {"jaxviz", "weights_convert", "flax"})
 """
 
@@ -75,37 +87,50 @@ def visualize_images(model, count):
     return visualize(model, count, IMAGES[:count])
 
 
-@pytest.mark.parametrize(
-    ("expected", "inputs", "options"),
-    [
-        (saliency, ["images", "labels"], []),
-        (fool_levels, ["images", "targets"], []),
-        (fool_lanes, ["images", "targets"], ["--lanes", "3", "--no-levels"]),
-        (visualize, ["targets", "key"], ["--num-steps", "3"]),
-        (visualize_images, ["targets", "key", "init_images"], ["--num-steps", "3", "--init-images"]),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_runs_with_jax_alone_and_gives_the_same(command, tmp_path, squeezenet, expected, inputs, options):
-    method = expected.__name__.partition("_")[0]
-    done = command(method, "--output", "program.npz", "--size", str(SIZE), *options)
-    assert done.exit_code == 0
-    assert [file.name for file in tmp_path.iterdir()] == ["program.npz"]
+# Of each form its inputs, its options and the numbers of examples
+FORMS = {
+    saliency: (["images", "labels"], [], [2, 5]),
+    fool_levels: (["images", "targets"], [], [5]),
+    fool_lanes: (["images", "targets"], ["--lanes", "3", "--no-levels"], [5]),
+    visualize: (["targets", "key"], ["--num-steps", "3"], [2]),
+    visualize_images: (["targets", "key", "init_images"], ["--num-steps", "3", "--init-images"], [5]),
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, quick_processes):
+    """What the program of each form gives in a process that has JAX alone."""
+    folder = tmp_path_factory.mktemp("programs")
     values = {"images": IMAGES, "init_images": IMAGES, "labels": CLASSES, "targets": CLASSES, "key": 0}
-    np.savez("given.npz", **{name: values[name] for name in inputs}, **STEPS)
-    program = f"{done.stdout}{RUN}"
-    arguments = [sys.executable, "-c", program, "given.npz", "found.npz", *inputs]
-    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    for form, (inputs, options, counts) in FORMS.items():
+        (folder / form.__name__).mkdir()
+        with contextlib.chdir(folder / form.__name__):
+            method = form.__name__.partition("_")[0]
+            arguments = ["export", method, "--output", "program.npz", "--size", str(SIZE), *options]
+            done = CliRunner().invoke(cli.app, arguments)
+            assert done.exit_code == 0
+            assert [file.name for file in Path().iterdir()] == ["program.npz"]
+            np.savez("given.npz", **{name: values[name] for name in inputs}, **STEPS)
+            Path("run.py").write_text(f"{done.stdout}\ninputs, counts = {inputs}, {counts}\n{RUN}")
+    folders = [folder / form.__name__ for form in FORMS]
+    arguments = [sys.executable, "-c", RUN_ALL, *folders]
+    compiled_alike = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    run = subprocess.run(arguments, env=compiled_alike, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == ""  # neither jaxviz nor Flax was imported
-    found = np.load("found.npz")
-    for count in (2, 5):
-        for name, array in expected(squeezenet, count).items():
+    return {form: np.load(folder / form.__name__ / "found.npz") for form in FORMS}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_runs_with_jax_alone_and_gives_the_same(squeezenet, found, form):
+    found = found[form]
+    for count in FORMS[form][2]:
+        for name, array in form(squeezenet, count).items():
             if array.dtype == jnp.float32:
                 np.testing.assert_allclose(found[f"{name}{count}"], array, atol=1e-5, rtol=1e-5)
             else:
                 np.testing.assert_array_equal(found[f"{name}{count}"], array)
-    if method == "fool":
+    if "fooled5" in found:
         assert found["fooled5"].any()
         assert len(set(found["steps5"].tolist())) > 2
 
@@ -142,6 +167,7 @@ def squeezenet_of_5():
     return SqueezeNet("1_1", num_classes=5, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saliency", "visualize"])
 def test_each_platform_has_its_own_program_in_it(method):
     """Pooling and its gradient are the originals on a TPU, and replaced on a CPU, in one and the same export."""
@@ -162,7 +188,9 @@ def test_each_platform_has_its_own_program_in_it(method):
     assert windows == {"cpu": 1, "tpu": 10}
 
 
-@pytest.mark.parametrize("method", ["saliency", "fool", "visualize"])
+@pytest.mark.parametrize(
+    "method", ["saliency", *(pytest.param(m, marks=pytest.mark.slow) for m in ("fool", "visualize"))]
+)
 def test_vgg16_is_lowered_without_weights(method):
     (n,) = jax.export.symbolic_shape("n")
     exported = export.export(export.FORMS[method](n, 224), *abstract(lambda: VGG16(rngs=nnx.Rngs(0))))
@@ -171,6 +199,7 @@ def test_vgg16_is_lowered_without_weights(method):
     assert len(exported.serialize()) < 1e6  # no weight is in it
 
 
+@pytest.mark.slow
 def test_vgg16():
     structure, shapes = abstract(lambda: VGG16(num_classes=5, rngs=nnx.Rngs(0)))
     values = np.random.default_rng(0).standard_normal(100_003, np.float32)  # over and over: 134 million take a while

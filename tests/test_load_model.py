@@ -49,6 +49,7 @@ def test_default_of_squeezenet1_1_gets_photographs_right(photographs):
     assert (found.argmax(-1) == photographs.labels).sum() >= 12
 
 
+@pytest.mark.parity
 def test_torchvisions_weights_score_photographs_as_pytorch_does(shared_data, photographs):
     path = shared_data / "squeezenet1_1-torchvision.pth"
     images = jaxviz.images.from_uint8(photographs.pixels)
@@ -57,6 +58,7 @@ def test_torchvisions_weights_score_photographs_as_pytorch_does(shared_data, pho
     assert (found.argmax(-1) == photographs.labels).sum() == 13
 
 
+@pytest.mark.parity
 def test_fine_tuned_checkpoint_loads_with_its_own_classes(ten_classes, tmp_path):
     images = np.random.default_rng(0).standard_normal((2, 33, 40, 3), np.float32)
     expected = torch_scores(ten_classes, images)
@@ -117,8 +119,14 @@ def in_float32(squeezenet, photo_off_ties):
     return scores_and_maps(squeezenet, photo_off_ties)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
-    ("dtype", "of_scores", "of_maps"), [("float64", 1e-5, 0.01), ("float16", 3e-3, 0.2), ("bfloat16", 3e-2, 0.5)]
+    ("dtype", "of_scores", "of_maps"),
+    [
+        pytest.param("float64", 1e-5, 0.01, marks=pytest.mark.slow),
+        pytest.param("float16", 3e-3, 0.2, marks=pytest.mark.slow),
+        ("bfloat16", 3e-2, 0.5),
+    ],
 )
 def test_the_real_network_in_other_types(dtype, of_scores, of_maps, photo_off_ties, in_float32):
     """Scores and maps beside those of float32, which a narrow type's rounding moves from one pixel to the next."""

@@ -14,9 +14,12 @@ import torchvision.models
 import jaxviz
 from weights_convert.verify import differences
 
+pytestmark = pytest.mark.parity
+
 TOLERANCE = 1e-4
 # which odd edges the poolings see depends on the size; 224 is no test of them for SqueezeNet 1.1 and VGG16
-SQUEEZENET_SIZES = (192, 224, 227, 256, 299, (192, 256))
+SQUEEZENET_SIZES = [224, 227, (192, 256), *(pytest.param(size, marks=pytest.mark.slow) for size in (192, 256, 299))]
+VGG16_SIZES = [224, (96, 160), *(pytest.param(size, marks=pytest.mark.slow) for size in (192, 256))]
 
 
 class Pair(NamedTuple):
@@ -64,7 +67,7 @@ def test_squeezenet_equals_torchvision(name, size, pair_of):
     assert_equal(pair_of(name), size)
 
 
-@pytest.mark.parametrize("size", [192, 224, 256, (96, 160)])
+@pytest.mark.parametrize("size", VGG16_SIZES)
 def test_vgg16_equals_torchvision(size, pair_of):
     assert_equal(pair_of("vgg16"), size)
 
@@ -79,7 +82,9 @@ def test_the_smallest_image_is_torchvisions(name, smallest, pair_of):
         pair.model(jnp.zeros((1, smallest - 1, smallest, 3)))
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("squeezenet1_0", "vgg16"))]
+)
 def test_bfloat16_scores_are_float32_and_close(name, pair_of):
     pair = pair_of(name)
     half = jaxviz.load_model(name, weights=pair.file, dtype=jnp.bfloat16)

@@ -1,5 +1,6 @@
 """The table of docs/transformations.md: each cell is run as it says."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -234,6 +235,9 @@ TRANSFORMATIONS = (
 )  # fmt: skip
 
 
+MAIN = (saliency_maps, fooling_images, class_visualizations)  # the cells of the other methods are slow tests
+
+
 def cells():
     rows = [line.strip("|").split("|") for line in PAGE.read_text().splitlines() if line.startswith("|")]
     assert len(rows) - 2 == len(TRANSFORMATIONS)
@@ -241,7 +245,13 @@ def cells():
         method.__name__ for method in METHODS
     ]
     return [
-        pytest.param(transformation, method, cell.strip(), id=f"{transformation.__name__}-{method.__name__}")
+        pytest.param(
+            transformation,
+            method,
+            cell.strip(),
+            id=f"{transformation.__name__}-{method.__name__}",
+            marks=[pytest.mark.slow] * (method not in MAIN),
+        )
         for transformation, row in zip(TRANSFORMATIONS, rows[2:], strict=True)
         for method, cell in zip(METHODS, row[1:], strict=True)
     ]
@@ -265,18 +275,18 @@ def test_an_optimizer_under_shard_map(method):
         np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def plain():
-    return {method: method(*ARGUMENTS) for method in METHODS}
+@functools.cache
+def plain(method):
+    return method(*ARGUMENTS)
 
 
 @pytest.mark.parametrize(("transformation", "method", "cell"), cells())
-def test_cell(transformation, method, cell, plain):
+def test_cell(transformation, method, cell):
     if cell == "no":
         with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
             transformation(method)
         return
     assert cell == "yes"
-    found, expected = jax.tree.leaves(transformation(method)), jax.tree.leaves(plain[method])
+    found, expected = jax.tree.leaves(transformation(method)), jax.tree.leaves(plain(method))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=1e-4, atol=1e-5)
