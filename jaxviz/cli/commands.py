@@ -223,6 +223,9 @@ def report(
         typer.Option(help="What a photograph shows, once for each in their order; without, what the network sees."),
     ] = None,
     resize: Resize = 256,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples, iterations and settings, for a first look in a minute.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -242,6 +245,7 @@ def report(
             from_photograph=[find(text) for text in from_photograph or ["snail"]],
             seed=seed,
             resize=resize,
+            quick=quick,
             progress=progress,
         )
     console.report_written(record, output / "index.html", as_json=as_json)
