@@ -48,4 +48,4 @@ def page(jinja: Environment, sections: Sequence[Mapping[str, Any]], *, about: Ma
 
 
 def _mathml(latex: str) -> Markup:
-    return Markup(convert(latex, display="block"))
+    return Markup(convert(latex, display="block").replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))

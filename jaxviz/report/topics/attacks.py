@@ -22,7 +22,7 @@ ATTACKS = {"FGSM": (fgsm, {}), "L∞ PGD": (pgd, {"norm": "linf"}), "L2 PGD": (p
 
 
 def _normalized(levels: Any) -> Any:
-    mean, std = (np.float32(values)[None, None, None] for values in (images.IMAGENET_MEAN, images.IMAGENET_STD))
+    mean, std = (np.asarray(rgb, np.float32)[None, None, None] for rgb in (images.IMAGENET_MEAN, images.IMAGENET_STD))
     return (levels / 255 - mean) / std
 
 
