@@ -224,7 +224,7 @@ def report(
     ] = None,
     resize: Resize = 256,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer samples, iterations and settings, for a first look in a minute.")
+        bool, typer.Option("--quick", help="Fewer samples, iterations and settings, for a first look.")
     ] = False,
     seed: Seed = 0,
     as_json: Json = False,
