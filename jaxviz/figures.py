@@ -6,6 +6,7 @@ Images are ImageNet-normalized, (h, w, 3); a caption is text under a picture.
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from jaxviz import images as _images
 from jaxviz._core.files import replacing
 
+_COLORMAP = "hot"  # black, red, yellow, white
 _INCHES = 2.6  # per picture: 260 pixels at `save`'s resolution, so that 224 pixels are not scaled down
 
 
@@ -38,8 +40,8 @@ def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str])
     for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
         axes[0][column].imshow(picture, interpolation="nearest")
         axes[0][column].set_xlabel(caption)
-        white = np.percentile(values, 99.5) or values.max()  # the maximum for a map with very few positive pixels
-        axes[1][column].imshow(values, cmap="hot", vmin=0, vmax=white, interpolation="nearest")
+        white = _white(values)
+        axes[1][column].imshow(values, cmap=_COLORMAP, vmin=0, vmax=white, interpolation="nearest")
         axes[1][column].set_xlabel(f"saliency, white from {white:.2g}")
     return figure
 
@@ -66,6 +68,20 @@ def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Fi
         cell.set_title(title)
         cell.set_xlabel(caption)
     return figure
+
+
+def saliency_picture(values: ArrayLike) -> np.ndarray:
+    """A saliency map (h, w) as a uint8 picture, black at 0 and white from the 99.5th percentile on.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxviz import figures
+        >>> figures.saliency_picture(np.array([[0.0, 1.0]])).tolist()
+        [[[11, 0, 0], [255, 255, 255]]]
+    """
+    values = np.asarray(values)
+    colored = mpl.colormaps[_COLORMAP](np.clip(values / (_white(values) or 1), 0, 1))
+    return (255 * colored[..., :3]).round().astype(np.uint8)
 
 
 def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1.0) -> np.ndarray:
@@ -97,6 +113,10 @@ def save(path: _images.PathLike, figure: Figure) -> None:
     """
     with replacing(Path(path)) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _white(values: np.ndarray) -> float:
+    return float(np.percentile(values, 99.5) or values.max())  # of a map with very few pixels above 0
 
 
 def _grid(rows: int, columns: int):

@@ -56,7 +56,7 @@ def test_demo_fools_the_model_with_the_file(demo, squeezenet, photograph):
     (record,) = (r for r in json.loads((output / "results.json").read_text())["records"] if str(fooled) in r["output"])
     changed = np.asarray(images.to_uint8(after), int) - np.asarray(images.to_uint8(before))
     assert record["largest_change_in_levels"] == abs(changed).max() < 60
-    assert record["l2_change"] == pytest.approx(np.sqrt(np.square(changed / 255).sum()))
+    assert record["l2_norm"] == pytest.approx(np.sqrt(np.square(changed / 255).sum()))
 
 
 def test_the_fooled_file_is_taken_for_the_target_by_predict(demo):

@@ -1,5 +1,6 @@
 """A report from the first section to the last, of a small network and small pictures."""
 
+import functools
 import importlib.resources
 import json
 import re
@@ -15,17 +16,19 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from jaxviz import report
-from jaxviz.report import Network, _page, _write
-from jaxviz.report._steps import STEPS
+from jaxviz.report import Network, page
+from jaxviz.report.topics import TOPICS
+
+pytestmark = pytest.mark.usefixtures("toy_networks")
 
 CHELSEA, COFFEE = (
     Path(str(importlib.resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")
 )
 SMALL = {
     "noise": {"copies": 1, "num_samples": 2, "num_steps": 2},
-    "evidence": {"num_steps": 4, "distances": (0.0, 0.5, 8.0)},
+    "faithfulness": {"num_steps": 4, "distances": (0.5, 8.0)},
     "fooling": {"step_size": 5.0, "max_steps": 40},
-    "alternatives": {"sizes": (1.0, 8.0), "num_steps": 2},
+    "attacks": {"sizes": (1.0, 8.0), "num_steps": 2},
     "visualization": {
         "num_steps": 6,
         "snapshot_every": 2,
@@ -60,7 +63,7 @@ def small_network(name: str, seed: int) -> Network:
 
 
 def write(networks, paths, output, **options):
-    options = {"size": SIZE, "resize": SIZE, "settings": SMALL, **options}
+    options = {"size": SIZE, "resize": SIZE, "settings": SMALL, "devices": jax.devices()[:2], **options}
     return report.write(networks, paths, output, **options)
 
 
@@ -75,7 +78,7 @@ def text_of(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(toy_networks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "made" / "if need be"
     calls = []
     networks = [small_network("net A", 0), small_network("net B", 1)]
@@ -94,14 +97,14 @@ def test_every_figure_is_there_and_listed(written):
     page = page_of(folder)
     named = set(re.findall(r'(?:src|href|srcset)="([^"#]+)"', page)) - {"data:,", "report.json"}
     assert named <= on_disk
-    # what the page does not show itself is the same as something that it does, in another form
-    assert all(re.search(r"(grid-.*-last|(visualization|transformation)-\d+)\.png$", name) for name in on_disk - named)
+    # what the page does not show itself are the last frames of its films
+    assert all(re.search(r"(grid-.*-last|visualization-\d+-\d+)\.png$", name) for name in on_disk - named)
 
 
 def test_all_numbers_are_json(written):
     folder, record, _ = written
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(record))
-    assert list(record["sections"]) == [step.key for step in STEPS]
+    assert list(record["sections"]) == list(TOPICS)
     for key, section in record["sections"].items():
         assert section["numbers"]
         assert section["cost"]["seconds"] > 0
@@ -119,7 +122,7 @@ def test_the_page_answers_every_question(written):
     assert text.count("Measured here") - 1 == text.count("What this does not show") == 15  # one is in the introduction
     assert text.count("How it was computed") == text.count(f"SHA-256 {'0' * 64}") // 2 == 15
     assert "Interrupted" not in text
-    assert "still being made" not in text
+    assert "not finished yet" not in text
     assert not re.search(r"https?://", page_of(folder))
     assert all(alt.strip() for alt in re.findall(r'alt="([^"]*)"', page_of(folder)))
 
@@ -130,7 +133,7 @@ def test_progress_counts_to_the_end(written):
     for title, done, parts, what in calls:
         assert done == len(by_title.setdefault(title, []))
         by_title[title].append((parts, what))
-    assert list(by_title) == [step.module.TITLE for step in STEPS]
+    assert list(by_title) == [topic.TITLE for topic in TOPICS.values()]
     for ticks in by_title.values():
         assert {parts for parts, _ in ticks} == {len(ticks) - 1}
 
@@ -138,14 +141,15 @@ def test_progress_counts_to_the_end(written):
 def test_fooled_pictures_are_what_the_numbers_say(written):
     folder, record, _ = written
     network = small_network("net A", 0)
-    runs = record["sections"]["fooling"]["numbers"]["networks"]["net A"]
+    runs = record["sections"]["fooling"]["numbers"]["net A"]["runs"]
     assert len(runs) == 6
     assert any(run["reached"] for run in runs)
     run = runs[0]
     original, fooled = (
         np.asarray(Image.open(folder / "figures" / f"{name}.png")) for name in ("photo-chelsea", "fooled-1-chelsea-0")
     )
-    assert np.abs(fooled.astype(int) - original).max() == run["linf_levels"]
+    assert np.abs(fooled.astype(int) - original).max() == run["largest_change_in_levels"]
+    assert np.linalg.norm((fooled.astype(int) - original) / 255) == pytest.approx(run["l2_norm"])
     from jaxviz import images
 
     scores = network.model(images.from_uint8(fooled[None]))[0]
@@ -157,32 +161,35 @@ def test_fooled_pictures_are_what_the_numbers_say(written):
 
 def test_the_grid_is_one_call_with_equal_starts(written):
     _, record, _ = written
-    found = record["sections"]["visualization"]["numbers"]
-    cells = [run for run in found["networks"]["net A"] if run["start"] == "noise"]
+    numbers = record["sections"]["visualization"]["numbers"]
+    cells = [run for run in numbers["net A"] if run["start"] == "noise"]
     assert {(run["step_size"], run["l2_weight"]) for run in cells} == {(5.0, 1e-3), (5.0, 1.0)}
     assert len({round(run["scores"][0], 4) for run in cells}) == 1
     assert len({round(run["scores"][-1], 4) for run in cells}) == 2
-    assert len(found["networks"]["net B"]) == 2  # the grid is of the first network alone
+    assert len(numbers["net B"]) == 2  # the grid is of the first network alone
 
 
-def test_transfer_is_symmetric_in_who_judges(written):
+def test_transfer_to_the_source_model_is_fooling(written):
     _, record, _ = written
-    found = record["sections"]["transfer"]["numbers"]["found"]
-    own = [each for each in found if each["made_for"] == each["judged_by"] and each["kind"] == "stopped at once"]
-    runs = record["sections"]["fooling"]["numbers"]["networks"]
-    assert {each["made_for"]: each["target"] for each in own} == {
-        name: sum(run["reached"] for run in each) for name, each in runs.items()
+    records = [r for row in record["sections"]["transfer"]["numbers"].values() for r in row]
+    own = [r for r in records if r["source_model"] == r["evaluation_model"] and r["kind"] == "first success"]
+    networks = record["sections"]["fooling"]["numbers"]
+    assert {r["source_model"]: r["target"] for r in own} == {
+        name: sum(run["reached"] for run in numbers["runs"]) for name, numbers in networks.items()
     }
+    assert {(r["source_model"], r["evaluation_model"]) for r in records if r["kind"].startswith("FGSM")} == {
+        ("net A", "net A"), ("net A", "net B"),
+    }  # fmt: skip
 
 
 def test_one_photograph_one_network_and_a_dead_target(tmp_path):
     record = write([small_network("net A", 0)], [CHELSEA], tmp_path, targets=[950], devices=jax.devices()[:1])
-    (run,) = record["sections"]["fooling"]["numbers"]["networks"]["net A"]
+    (run,) = record["sections"]["fooling"]["numbers"]["net A"]["runs"]
     assert (run["stalled"], run["reached"], run["steps"]) == (True, False, 0)
     text = text_of(tmp_path)
     assert "1 run stalled" in text
     assert "no run reached its target" in text
-    assert "This report is of net A alone" in text
+    assert "This report is about net A alone" in text
     assert text.count("Give a second") == 3
 
 
@@ -190,13 +197,11 @@ def test_an_interrupt_leaves_what_is_finished(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(STEPS[2].module, "measure", interrupted)
+    monkeypatch.setattr(TOPICS["noise"], "measure", interrupted)
     record = write([small_network("net A", 0)], [CHELSEA], tmp_path, settings={})
     assert record["about"]["interrupted"]
     text = text_of(tmp_path)
-    assert (
-        "Interrupted: what follows is finished, these are missing: A limit: noise; A limit: local and linear;" in text
-    )
+    assert "Interrupted. The sections below are finished. Missing: A limit: noise; A limit: local and linear;" in text
     assert "Class visualizations." in text
     assert text.count("Measured here") == 1 + 2
     assert list(json.loads((tmp_path / "report.json").read_text())["sections"]) == ["photographs", "saliency"]
@@ -206,14 +211,15 @@ def test_a_crash_leaves_a_page_that_says_it_is_not_finished(tmp_path, monkeypatc
     def broken(*_, **__):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(STEPS[1].module, "measure", broken)
+    monkeypatch.setattr(TOPICS["saliency"], "measure", broken)
     with pytest.raises(RuntimeError, match="power cut"):
         write([small_network("net A", 0)], [CHELSEA], tmp_path, settings={})
-    assert "still being made; to come: Saliency maps" in text_of(tmp_path)
+    assert "not finished yet. Still to come: Saliency maps" in text_of(tmp_path)
 
 
 def test_unreadable_files_are_named_and_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(_write, "STEPS", STEPS[:1])
+    for name in list(TOPICS)[1:]:
+        monkeypatch.delitem(TOPICS, name)
     bad = tmp_path / "<b>bad.png"  # as no page may take for markup
     bad.write_text("not an image")
     (tmp_path / "x").mkdir()
@@ -235,7 +241,7 @@ def test_unreadable_files_are_named_and_left_out(tmp_path, monkeypatch):
 
 def test_mistakes(tmp_path):
     networks = [small_network("net A", 0)]
-    with pytest.raises(ValueError, match=r"unknown entry, 'noise': 'samples'"):
+    with pytest.raises(ValueError, match=r"unknown entry, 'noise': \['samples'\]"):
         write(networks, [CHELSEA], tmp_path, settings={"noise": {"samples": 3}})
     with pytest.raises(ValueError, match=r"unknown entry, 'nois'"):
         write(networks, [CHELSEA], tmp_path, settings={"nois": {}})
@@ -245,10 +251,31 @@ def test_mistakes(tmp_path):
         write(networks, [], tmp_path)
 
 
-def test_a_figure_that_the_template_does_not_know_is_an_error(tmp_path):
+def test_a_wrong_name_in_a_template_is_an_error():
     with pytest.raises(UndefinedError, match="has no attribute 'networks'"):
-        _page.write(tmp_path, [], about={}, status=None)
-    assert not (tmp_path / "index.html").exists()
+        page.page(page.environment(), [], about={}, status="")
+
+
+def test_quick_settings_are_less_work_and_given_ones_win(tmp_path, monkeypatch):
+    for name in list(TOPICS)[1:]:
+        monkeypatch.setattr(TOPICS[name], "measure", _nothing(TOPICS[name].measure))
+        monkeypatch.setattr(TOPICS[name], "PAGES", {})
+    network = small_network("net A", 0)
+    usual, quick = (write([network], [CHELSEA], tmp_path, quick=quick, settings={}) for quick in (False, True))
+    mixed = write([network], [CHELSEA], tmp_path, quick=True, settings={"noise": {"num_samples": 7}})
+    samples = [record["sections"]["noise"]["settings"]["num_samples"] for record in (usual, quick, mixed)]
+    assert samples == [25, 8, 7]
+    for name, topic in TOPICS.items():
+        assert getattr(topic, "QUICK", {}).keys() <= usual["sections"][name]["settings"].keys()
+    assert "This is a quick report" in text_of(tmp_path)
+
+
+def _nothing(measure):
+    @functools.wraps(measure)  # with its settings
+    def nothing(*_, **__):
+        return None
+
+    return nothing
 
 
 @pytest.fixture(scope="module")
@@ -319,10 +346,10 @@ def test_slider_and_film_by_keyboard(screen):
     place = "film => film.querySelector('.window img').getBoundingClientRect().left"
     last = film.evaluate(place)
     page.keyboard.press("Home")
-    assert film.locator("output").inner_text() == "step 0"
+    assert film.locator("output").inner_text() == "iteration 0"
     assert film.evaluate(place) > last
     film.locator("button").click()
-    page.wait_for_function("document.querySelector('.film output').textContent == 'step 6'")
+    page.wait_for_function("document.querySelector('.film output').textContent == 'iteration 6'")
     assert film.evaluate(place) == last
 
 

@@ -13,8 +13,7 @@ from flax import nnx
 import weights_convert
 from jaxviz import cli, report
 from jaxviz.models import VGG16
-from jaxviz.report import _write
-from jaxviz.report._steps import STEPS
+from jaxviz.report.topics import TOPICS
 
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 
@@ -47,6 +46,7 @@ def test_without_arguments(command):
     assert (code, networks, paths, output) == (0, ["squeezenet1_1"], [CHELSEA, COFFEE], "jaxviz-report")
     assert options == {
         "classes": [], "targets": [], "from_noise": [76], "from_photograph": [113], "seed": 0, "resize": 256,
+        "quick": False,
     }  # fmt: skip
     assert printed.out == "jaxviz-report/index.html\n"
 
@@ -54,12 +54,12 @@ def test_without_arguments(command):
 def test_the_practicals_figures_in_one_command(command):
     arguments = ["hay.png", "quail.png", "--resize", "224", "--target", "stingray", "--target", "snail", "--seed", "3"]
     arguments += ["--model", "squeezenet1_1", "--model", "vgg16=file.pth", "--label", "hay", "--label", "quail"]
-    arguments += ["--visualize", "snail", "--from-photograph", "tarantula", "--json"]
+    arguments += ["--visualize", "snail", "--from-photograph", "tarantula", "--quick", "--json"]
     code, (networks, paths, _, options), printed = command(*arguments)
     assert (code, networks, paths) == (0, ["squeezenet1_1", "vgg16=file.pth"], ["hay.png", "quail.png"])
     assert options == {
         "classes": [958, 85], "targets": [6, 113], "from_noise": [113], "from_photograph": [76], "seed": 3,
-        "resize": 224,
+        "resize": 224, "quick": True,
     }  # fmt: skip
     assert "about" in json.loads(printed.out)
 
@@ -103,14 +103,14 @@ def test_vgg16_of_full_size_goes_the_same_way(tmp_path, monkeypatch):
         },
     }  # fmt: skip
     # the three methods and the layers; a network of another size compiles the rest the same way
-    steps = [step for step in STEPS if step.key in ("photographs", "saliency", "randomization", *settings)]
-    monkeypatch.setattr(_write, "STEPS", steps)
+    for name in TOPICS.keys() - {"photographs", "saliency", "sanity_checks", *settings}:
+        monkeypatch.delitem(TOPICS, name)
     record = report.write(
         networks, [CHELSEA], tmp_path, targets=[6], size=64, resize=64, devices=jax.devices()[:1], settings=settings
     )
     assert record["about"]["networks"] == [{"name": "VGG16", "source": "drawn at random", "sha256": "f" * 64}]
-    found = record["sections"]["randomization"]["numbers"]["networks"]["VGG16"]
-    assert len(found["layers"]) == 16
-    assert all(-1 <= value <= 1 for (value,) in found["rank_correlations"])
-    assert list(record["sections"]) == [step.key for step in steps]
+    numbers = record["sections"]["sanity_checks"]["numbers"]["VGG16"]
+    assert len(numbers["layers"]) == 16
+    assert all(-1 <= value <= 1 for (value,) in numbers["rank_correlations"])
+    assert list(record["sections"]) == ["photographs", "saliency", "sanity_checks", "fooling", "visualization"]
     assert (tmp_path / "index.html").exists()

@@ -222,6 +222,9 @@ def report(
         typer.Option(help="True class of a photograph; repeat for each, in order. By default, the prediction."),
     ] = None,
     resize: Resize = 256,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples, iterations and settings, for a first look.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -241,6 +244,7 @@ def report(
             from_photograph=[find(text) for text in from_photograph or ["snail"]],
             seed=seed,
             resize=resize,
+            quick=quick,
             progress=progress,
         )
     console.report_written(record, output / "index.html", as_json=as_json)

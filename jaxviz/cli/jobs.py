@@ -138,7 +138,7 @@ def fool(
             "stalled": bool(result.stalled),
             "steps": int(result.steps),
             "largest_change_in_levels": largest,
-            "l2_change": norm,
+            "l2_norm": norm,
             "output": [str(fooled_file), str(figure_file)],
         }
         if not success:
