@@ -36,7 +36,7 @@ def _no_programs_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def compiled(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_programs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of compiled programs, which the next sessions use again (until `pytest --cache-clear`)."""
     if pytestconfig.pluginmanager.has_plugin("cacheprovider"):
         return pytestconfig.cache.mkdir("compiled")
@@ -44,10 +44,10 @@ def compiled(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _caches(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _caches(compiled_programs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Downloaded weights, and the programs of commands in processes of their own, are of this session alone."""
     os.environ["JAXVIZ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_compilation_cache_dir", str(compiled_programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("quick_processes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 PARTS, KILLS_EACH = 2, 2
 ITEMS, SHARD_SIZE = 80, 4

@@ -30,6 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_real_weights_are_converted_and_verified(shared_data, tmp_path):
     output = tmp_path / "new" / "weights.safetensors"
     source = shared_data / "squeezenet1_1-torchvision.pth"

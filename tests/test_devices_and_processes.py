@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_processes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 PROGRAM = Path(__file__).parent / "programs" / "devices.py"
 

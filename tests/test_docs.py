@@ -55,8 +55,8 @@ assert snails.mean() > 0.7
 
 
 @pytest.mark.slow
-def test_the_tutorial_shows_what_its_code_does(tmp_path, monkeypatch, compiled, quick_processes):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+def test_the_tutorial_shows_what_its_code_does(tmp_path, monkeypatch, compiled_programs, quick_processes):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_programs))
     notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
     expected = outputs(notebook)
     client = NotebookClient(

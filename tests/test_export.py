@@ -121,6 +121,7 @@ def found(tmp_path_factory, quick_processes):
     return {form: np.load(folder / form.__name__ / "found.npz") for form in FORMS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 def test_runs_with_jax_alone_and_gives_the_same(squeezenet, found, form):
     found = found[form]

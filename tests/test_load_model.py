@@ -125,7 +125,7 @@ def in_float32(squeezenet, photo_off_ties):
     [
         pytest.param("float64", 1e-5, 0.01, marks=pytest.mark.slow),
         pytest.param("float16", 3e-3, 0.2, marks=pytest.mark.slow),
-        ("bfloat16", 3e-2, 0.5),
+        pytest.param("bfloat16", 3e-2, 0.5, marks=pytest.mark.slow),
     ],
 )
 def test_the_real_network_in_other_types(dtype, of_scores, of_maps, photo_off_ties, in_float32):

@@ -68,6 +68,7 @@ def test_attributions_add_up_to_the_difference_of_the_scores(squeezenet, photogr
     assert many.mean() < few.mean() / 4
 
 
+@pytest.mark.slow
 def test_perturbation_curves(squeezenet, photographs):
     """Equal to forward passes on images made in NumPy, and the saliency map's order beats a random one."""
     images, labels = jaxviz.images.from_uint8(photographs.pixels[:8]), photographs.labels[:8]

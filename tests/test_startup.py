@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CHELSEA, COFFEE = (str(importlib.resources.files("skimage.data") / name) for name in ("chelsea.png", "coffee.png"))
 
 
@@ -27,6 +29,7 @@ def test_help_waits_for_no_framework():
     assert "saliency" in run("--help").stdout
 
 
+@pytest.mark.slow
 def test_a_second_call_compiles_nothing(tmp_path):
     environment = {"JAXVIZ_CACHE": str(tmp_path), "JAX_LOG_COMPILES": "1"}
     arguments = ("saliency", CHELSEA, COFFEE, "--output", str(tmp_path / "output"))

@@ -60,11 +60,12 @@ class SqueezeNet(nnx.Module):
         arXiv:1602.07360.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> from flax import nnx
         >>> from jaxviz.models import SqueezeNet
         >>> model = SqueezeNet("1_1", num_classes=10, rngs=nnx.Rngs(0))
-        >>> model(jnp.zeros((2, 64, 64, 3))).shape
+        >>> jax.jit(lambda model, images: model(images))(model, jnp.zeros((2, 64, 64, 3))).shape
         (2, 10)
     """
 
