@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
+pytest.importorskip("torch", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import precision, results
 
