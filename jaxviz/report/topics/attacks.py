@@ -36,7 +36,7 @@ def measure(
     done,
     *,
     norms: Sequence[str] = ("linf", "l2"),
-    sizes: Sequence[float | int] = (0.5, 1.0, 2.0, 8.0),
+    sizes: Sequence[float | int] = (0.5, 2.0, 8.0),
     num_steps: int = 5,
 ):
     """Successes of each attack at each size, away from the prediction and towards targets; of the first network."""
