@@ -82,9 +82,9 @@ def _style(paper: str, ink: str, faint: str, colors: list[str]) -> dict[Any, Any
     names = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
     return {
         **dict.fromkeys(names, ink),
-        **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+        **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
         **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
-        **dict.fromkeys(("axes.facecolor", "figure.facecolor"), paper),
+        **dict.fromkeys(("axes.facecolor", "figure.facecolor", "legend.edgecolor"), paper),
         "axes.prop_cycle": _LINES + cycler(color=colors),
         "grid.color": faint,
         "grid.linewidth": 0.8,

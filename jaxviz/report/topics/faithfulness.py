@@ -82,7 +82,7 @@ def figures(study, network, numbers, arrays, draw):
         axes.set_xticks(distances, [f"{t:g}" for t in distances])
 
     lines = {"predicted by the tangent": np.full(len(distances), 100), "the network, median": median}
-    labels = ("distance t along the gradient", "gain of the score, % of the predicted gain")
+    labels = ("distance t along the gradient", "gain of the score, % of predicted")
     plots = {"tangent": draw.plot("tangent", distances, lines, labels, adjust)}
     for kind, verb in (("deletion", "deleted"), ("insertion", "inserted")):
         lines = {
