@@ -47,10 +47,11 @@ def test_numbers_in_words():
 
 
 def test_photographs():
-    def record(name, probability, dead=0):
-        return {"predictions": [{"index": 1, "name": name, "probability": probability}], "dead_classes": dead}
+    def record(name, probability, right=True, dead=0):
+        predictions = [{"index": 1, "name": name, "probability": probability}]
+        return {"predictions": predictions, "given_is_top": right, "dead_classes": dead}
 
-    numbers = {"net": [record("cat", 0.9), record("cup", 0.5, dead=7)]}
+    numbers = {"net": [record("cat", 0.9), record("cup", 0.5, right=False, dead=7)]}
     explained = [{"index": 1, "given": True}, {"index": 2, "given": True}]
     words = finding("photographs", numbers, explained=explained)
     assert "most certain of cat (90\u00a0%) and least certain of cup (50\u00a0%)" in words
@@ -115,7 +116,7 @@ def test_robustness():
     assert "8 of 15 still fool as 8-bit pictures" in fragile
     assert "1 of 15 still fool after JPEG of quality 75" in fragile
     assert "survives none of the transformations in most cases" in fragile
-    assert "levels, and more survive: 9 of 15 after JPEG 75" in fragile
+    assert "Over all transformations, more survive: after JPEG 75 9 of 15" in fragile
     assert "keep their class under every transformation" in fragile
     to = {f"net|{KINDS[1]}": kept(14, 15), f"net|{CONTROL}": kept(3, 5)}
     sturdy = finding("robustness", numbers, settings=settings, to=to)
@@ -150,15 +151,14 @@ def test_faithfulness():
     verdicts = {"deletion": faithfulness.verdict(orders, -1), "insertion": faithfulness.verdict(orders, 1)}
     tangent = {"median_share": [1.0, 0.15]}
     numbers = {"net": {"tangent": tangent, "deletion": orders, "insertion": orders, "verdicts": verdicts}}
-    words = finding("faithfulness", numbers, settings={"distances": (1, 10)})
+    settings = {"settings": {"distances": (1, 10)}, "all_settings": {"fooling": {"step_size": 0.5}}}
+    words = finding("faithfulness", numbers, **settings)
     assert "up to t = 1; at t = 10 the score has gained 15 %" in words
     assert "deletion: gradient and SmoothGrad are better than both controls" in words
     assert "insertion: no map is better than the better control" in words
     assert "gradient beats it for all 2" in words
     assert "integrated gradients beats it for none of 2" in words
-    curved = finding(
-        "faithfulness", numbers, settings={"distances": (1, 10)}, to={"net|tangent|median_share": [0.5, 1.0]}
-    )
+    curved = finding("faithfulness", numbers, **settings, to={"net|tangent|median_share": [0.5, 1.0]})
     assert "wrong by more than a quarter already at t = 1" in curved
 
 
@@ -237,11 +237,11 @@ def test_transfer():
         "B": [record(kind, *count) for kind, count in counts.items()],
     }
     words = finding("transfer", numbers, networks=("A", "B"))
-    assert "First success: the target is predicted in none of 10 cases" in words
+    assert "Of the kind “first success”, the target is predicted in none of 10 cases" in words
     assert "changes in 1 of 10: the attack hardly transfers" in words
     assert "but most predictions change" in words
     assert "8 of 10 cases, and the prediction changes in 9 of 10: the attack transfers" in words
-    assert "no other network can evaluate" in finding("transfer", {"A": []}, networks=("A",))
+    assert "This report is about A alone" in finding("transfer", {"A": []}, networks=("A",))
 
 
 def ascent(**fields):
@@ -268,15 +268,15 @@ def test_visualization():
 def test_settings():
     def cell(step_size, l2_weight, score, roughness=0.5, rises=True):
         return {
-            "step_size": step_size, "l2_weight": l2_weight, "final_score": score, "roughness": roughness,
-            "share_at_limits": step_size / 100, "rises_in_second_half": rises,
+            "grid": True, "step_size": step_size, "l2_weight": l2_weight, "final_score": score,
+            "roughness": roughness, "share_at_limits": step_size / 100, "rises_in_second_half": rises,
         }  # fmt: skip
 
     cells = [cell(1.0, 0.0, 20.0), cell(1.0, 1.0, 10.0), cell(5.0, 0.0, 90.0), cell(5.0, 1.0, 30.0, roughness=0.1)]
     settings = {"step_sizes": (1.0, 5.0), "l2_weights": (0.0, 1.0)}
 
     def words(cells):
-        return finding("settings", {}, settings=settings, figures={"net": {"grid": {"table": cells}}})
+        return finding("settings", {"net": cells}, settings=settings)
 
     assert "90.0, has η = 5 and λ = 0; the lowest, 10.0, has η = 1 and λ = 1" in words(cells)
     assert "makes the picture smoother" in words(cells)

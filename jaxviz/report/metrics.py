@@ -53,12 +53,6 @@ def smallest_box(values: np.ndarray, *, share: float, cell: int) -> Box:
     return box
 
 
-def area_share(box: Box, shape: Sequence[int]) -> float:
-    """The share of the picture that a box covers, 0 to 1."""
-    top, left, bottom, right = box
-    return (bottom - top) * (right - left) / (shape[0] * shape[1])
-
-
 def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes."""
     intersection = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
@@ -72,13 +66,6 @@ def central_box(box: Box, shape: Sequence[int]) -> Box:
     return top, left, top + height, left + width
 
 
-def box_mask(shape: Sequence[int], box: Box) -> np.ndarray:
-    """(h, w, 1) booleans, True inside the box."""
-    mask = np.zeros((*shape[:2], 1), bool)
-    mask[box[0] : box[2], box[1] : box[3]] = True
-    return mask
-
-
 def centre_map(shape: Sequence[int]) -> np.ndarray:
     """A map that ranks pixels by their distance to the middle, nearest first."""
     rows, columns = (np.arange(size) - (size - 1) / 2 for size in shape[:2])
@@ -86,10 +73,7 @@ def centre_map(shape: Sequence[int]) -> np.ndarray:
 
 
 def perturbation_size(before: np.ndarray, after: np.ndarray) -> dict[str, float | int | None]:
-    """The size of a change: the L2 norm in pixel values of 0 to 1, the others in levels of 255; PSNR in dB.
-
-    Equal pictures have no PSNR (None).
-    """
+    """The size of a change: the L2 norm of values of 0 to 1, the others in levels of 255; no PSNR of equal pictures."""
     levels = after.astype(np.float64) - before
     return {
         "l2_norm": float(np.linalg.norm(levels / 255)),

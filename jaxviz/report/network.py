@@ -11,33 +11,21 @@ from jaxviz._core.model import Model
 
 _TITLES = {"squeezenet1_0": "SqueezeNet 1.0", "squeezenet1_1": "SqueezeNet 1.1", "vgg16": "VGG16"}
 _SQUEEZENET = {"conv10": "conv10", **{f"fire{i}": f"fires/{i - 2}" for i in range(9, 1, -1)}, "conv1": "conv1"}
-_CONVOLUTIONS = [
-    (block, conv) for block, convs in ((5, 3), (4, 3), (3, 3), (2, 2), (1, 2)) for conv in range(convs, 0, -1)
-]
 _VGG = {
     **{name: name for name in ("fc8", "fc7", "fc6")},
-    **{f"conv{block}_{conv}": f"blocks/{block - 1}/{conv - 1}" for block, conv in _CONVOLUTIONS},
+    **{f"conv{b}_{c}": f"blocks/{b - 1}/{c - 1}" for b in (5, 4, 3, 2, 1) for c in range(3 if b > 2 else 2, 0, -1)},
 }
 _LAYERS = {"squeezenet1_0": _SQUEEZENET, "squeezenet1_1": _SQUEEZENET, "vgg16": _VGG}
 
 
 class Network(NamedTuple):
-    """A network of 1000 ImageNet classes, for ImageNet-normalized images, and where it comes from.
+    """A network of 1000 ImageNet classes, for ImageNet-normalized images, and where it comes from."""
 
-    Attributes:
-        name: as the report calls it.
-        model: images (n, h, w, 3) -> raw scores (n, 1000).
-        source: where the weights are from.
-        sha256: of the file they are from.
-        layers: the layers that hold weights, by name, the last one first; each is the beginning of the paths of its
-            leaves in the model's pytree.
-    """
-
-    name: str
-    model: Model
-    source: str
-    sha256: str
-    layers: Mapping[str, str]
+    name: str  # as the report calls it
+    model: Model  # images (n, h, w, 3) -> raw scores (n, 1000)
+    source: str  # of the weights
+    sha256: str  # of the file that they are from
+    layers: Mapping[str, str]  # those with weights, the last one first: name -> beginning of their leaves' paths
 
 
 def load(names: Sequence[str]) -> list[Network]:

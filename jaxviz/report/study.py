@@ -11,8 +11,7 @@ from jaxtyping import Array, Float
 from scipy.special import softmax
 
 from jaxviz import data_parallel, images, labels
-from jaxviz._core.arguments import as_images
-from jaxviz._core.model import Model, as_model
+from jaxviz._core.model import Model
 from jaxviz._core.sharding import jit_over_examples
 from jaxviz._rewrite.batching import map_examples
 from jaxviz.report.network import Network
@@ -35,16 +34,12 @@ class Results(NamedTuple):
 
 
 class Study(NamedTuple):
-    """The subject of a report: networks, photographs of one size, classes, and the devices that compute.
-
-    `targets` are the classes to fool every photograph into; empty to choose targets for each photograph. `from_noise`
-    and `from_photograph` are the classes to visualize.
-    """
+    """The subject of a report: networks, photographs of one size, classes, and the devices that compute."""
 
     networks: Sequence[Network]
     photos: Sequence[Photo]
-    targets: Sequence[int]
-    from_noise: Sequence[int]
+    targets: Sequence[int]  # to fool every photograph into; empty to choose targets for each photograph
+    from_noise: Sequence[int]  # classes to visualize
     from_photograph: Sequence[int]
     seed: int
     devices: Sequence[jax.Device]  # pyright: ignore[reportInvalidTypeForm]
@@ -54,9 +49,18 @@ class Study(NamedTuple):
         """The photographs, (n, h, w, 3) uint8."""
         return np.stack([photo.pixels for photo in self.photos])
 
+    @property
+    def captioned(self) -> list[tuple[np.ndarray, str]]:
+        """The photographs with their names, as pictures to draw."""
+        return [(photo.pixels, photo.name) for photo in self.photos]
+
+    def explained(self, done: Mapping[str, Results]) -> list[dict[str, Any]]:
+        """The class that is explained for each photograph: the given one, or the first network's prediction."""
+        return [record["explained"] for record in done["photographs"].numbers[self.networks[0].name]]
+
     def labels(self, done: Mapping[str, Results]) -> np.ndarray:
-        """The index of the class that is explained for each photograph."""
-        return np.array([record["index"] for record in explained(self, done)])
+        """The indices of the classes that are explained."""
+        return np.array([record["index"] for record in self.explained(done)])
 
     def run(
         self,
@@ -69,14 +73,9 @@ class Study(NamedTuple):
     ) -> Any:
         """`method(model, *examples, **settings)` as NumPy arrays, in chunks of one size: one program serves any number.
 
-        Args:
-            method: one of jaxviz's.
-            model: as of the method.
-            examples: arrays of leading axis n.
-            at_once: examples in a chunk, rounded up to fill the devices; by default one for each CPU device, and as
-                many as there are photographs for other devices. The last chunk repeats its last example.
-            each: settings with one value, or key, for each example.
-            settings: settings that are the same for all.
+        `at_once` is the number of examples in a chunk, rounded up to fill the devices: by default one for each CPU
+        device, and as many as there are photographs for other devices. The last chunk repeats its last example.
+        `each` has the settings with one value, or key, for each example; `settings` are the same for all.
         """
         count, devices = len(examples[0]), len(self.devices)
         wanted = at_once or (1 if self.devices[0].platform == "cpu" else len(self.photos))
@@ -94,18 +93,9 @@ class Study(NamedTuple):
         return softmax(self.run(scores, network.model, normalized(pictures)).astype(np.float64), axis=-1)
 
 
-def explained(study: Study, done: Mapping[str, Results]) -> list[dict[str, Any]]:
-    """The class that is explained for each photograph: the given one, or the first network's prediction."""
-    return [record["explained"] for record in done["photographs"].numbers[study.networks[0].name]]
-
-
-def scores(model: Model, images: ArrayLike) -> Float[Array, "n k"]:
-    """Raw scores of a batch, split over the devices as in the methods."""
-    return _scores(as_model(model), as_images(images))
-
-
 @jit_over_examples()
-def _scores(model: Model, images: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+def scores(model: Model, images: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+    """Raw scores of a batch, split over the devices as in the methods."""
     return map_examples(lambda image: model(image[None])[0], images)
 
 

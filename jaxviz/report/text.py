@@ -18,11 +18,6 @@ def number(value: float | int | None, digits: int = 2) -> str:
     return "\N{EN DASH}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def general(value: float | int) -> str:
-    """The shortest form, such as 0.001 or 25."""
-    return f"{value:g}"
-
-
 def of(count: int, total: int) -> str:
     """Such as "none of 15", "all 15" or "3 of 15"."""
     if total == 1 or 0 < count < total:
@@ -39,11 +34,6 @@ def listed(items: Iterable[object]) -> str:
     """Such as "a, b and c"."""
     *first, last = map(str, items)
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def sentence(text: str) -> str:
-    """With a capital letter."""
-    return text[:1].upper() + text[1:]
 
 
 def mean(values: Iterable[float | int | None]) -> float | None:

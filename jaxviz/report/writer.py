@@ -2,26 +2,25 @@
 
 import inspect
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
-from jinja2 import Environment
+from markupsafe import Markup
 
 from jaxviz import images, labels
 from jaxviz._core.files import replacing, stems
-from jaxviz.report import cost, page
+from jaxviz.report import page
 from jaxviz.report.drawing import Drawing
+from jaxviz.report.environment import environment
 from jaxviz.report.network import Network
-from jaxviz.report.study import Photo, Results, Study, explained
+from jaxviz.report.study import Photo, Results, Study
 from jaxviz.report.topics import TOPICS
 
 Progress = Callable[[str, int, int, str], None]
-
-_TARANTULA, _SNAIL = 76, 113
 
 
 def write(
@@ -31,8 +30,8 @@ def write(
     *,
     classes: Sequence[int] = (),
     targets: Sequence[int] = (),
-    from_noise: Sequence[int] = (_TARANTULA,),
-    from_photograph: Sequence[int] = (_SNAIL,),
+    from_noise: Sequence[int] = (76,),
+    from_photograph: Sequence[int] = (113,),
     seed: int = 0,
     size: int = 224,
     resize: int = 256,
@@ -44,21 +43,21 @@ def write(
     """Answers the practical's eleven questions about these photographs: index.html, figures/*.png, report.json.
 
     The files are written again after each topic. Ctrl-C ends the report with the topics that are finished, and the
-    page says so.
+    page says so. The page and the result name the files that could not be read.
 
     Args:
         networks: one or more, as `load` returns them; some topics measure only the first.
-        paths: image files. A file that cannot be read is left out; the page and the result name it.
+        paths: image files.
         output: the folder to write to; it is made if it does not exist.
         classes: the class of each photograph, whose score the maps explain; by default the first network's prediction.
         targets: the classes to fool every photograph into; by default three are chosen for each photograph.
-        from_noise: the classes to visualize from noise.
-        from_photograph: the classes to visualize from the first photograph.
+        from_noise: the classes to visualize from noise; by default, tarantula.
+        from_photograph: the classes to visualize from the first photograph; by default, snail.
         seed: of everything that is random.
         size: side of the square that is cut out of each photograph, in pixels.
         resize: length of the shorter side before that.
         devices: those that compute; by default all of `jax.devices()`.
-        quick: fewer samples, iterations and settings, for a first look.
+        quick: fewer targets, samples, iterations and settings, for a first look.
         settings: other settings of a topic, by its name, such as `{"visualization": {"num_steps": 20}}`.
         progress: called with a topic's title, the number of finished parts, the number of parts, and the next part.
 
@@ -69,10 +68,6 @@ def write(
     Raises:
         ValueError: no file could be read; unknown settings; `classes` does not match `paths`.
         OSError: the folder cannot be written.
-
-    Example:
-        >>> from jaxviz import report
-        >>> report.write(report.load(["squeezenet1_1"]), ["missing.jpg"], "out")  # doctest: +SKIP
     """
     options = _options(quick, settings or {})
     if not from_noise or not from_photograph:
@@ -93,51 +88,44 @@ def write(
         "seed": seed,
         "size": [size, resize],
         "targets": [labels.name(index) for index in targets],
-        "environment": cost.environment(),
-        "costs": [],
+        "environment": environment(),
     }
     record: dict[str, Any] = {"about": about, "sections": {}, "figures": {}}
     jinja, done, sections = page.environment(), {}, []
 
     def publish(status: str = "") -> None:
-        texts = {
-            "index.html": page.page(jinja, sections, about=about, status=status),
-            "report.json": json.dumps(record, indent=1, allow_nan=False),
-        }
-        for name, text in texts.items():
+        missing = "; ".join(topic.TITLE for key, topic in TOPICS.items() if key not in record["sections"])
+        context = {"costs": [section["cost"] for section in record["sections"].values()], "about": about}
+        html = jinja.get_template("page.html").render(
+            sections=sections, status=status and f"{status}{missing}.", **context
+        )
+        for name, text in (("index.html", html), ("report.json", json.dumps(record, indent=1, allow_nan=False))):
             with replacing(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
-    def missing() -> str:
-        return "; ".join(topic.TITLE for key, topic in TOPICS.items() if key not in record["sections"])
-
     try:
         for key, topic in TOPICS.items():
-            publish(f"This report is not finished yet. Still to come: {missing()}.")
-            with cost.measured() as spent:
-                done[key], figures = _measure(study, topic, done, options[key], folder, record["figures"], progress)
-                context = {"settings": options[key], "all_settings": options, "about": about}
-                context["explained"] = explained(study, done)
-                sections += _sections(jinja, topic, numbers=done[key].numbers, figures=figures, **context)
-            about["costs"].append({"title": topic.TITLE, **spent})
-            record["sections"][key] = {"numbers": done[key].numbers, "settings": options[key], "cost": spent}
+            publish("This report is not finished yet. Still to come: ")
+            start, processor_start = time.perf_counter(), time.process_time()
+            done[key], figures = _measure(study, topic, done, options[key], folder, record["figures"], progress)
+            numbers = done[key].numbers
+            context = {"numbers": numbers, "figures": figures, "settings": options[key], "all_settings": options}
+            context |= {"about": about, "explained": study.explained(done)}
+            for name, (question, title) in topic.PAGES.items():
+                heading = {"name": name, "question": question, "title": title}
+                markup = jinja.get_template(f"{name}.html").render(**heading, **context)
+                sections.append({**heading, "markup": Markup(markup)})
+            cost = {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - processor_start}
+            record["sections"][key] = {"numbers": numbers, "settings": options[key], "cost": cost}
     except KeyboardInterrupt:
         about["interrupted"] = True
-        publish(f"Interrupted. The sections below are finished. Missing: {missing()}.")
+        publish("Interrupted. The sections below are finished. Missing: ")
     else:
         publish()
     return record
 
 
-def _measure(
-    study: Study,
-    topic: ModuleType,
-    done: Mapping[str, Results],
-    options: Mapping[str, Any],
-    folder: Path,
-    written: dict[str, str],
-    progress: Progress | None,
-) -> tuple[Results, dict[str, Any]]:
+def _measure(study, topic, done, options, folder, written, progress) -> tuple[Results, dict[str, Any]]:
     """The topic's results and figures, by network."""
     results, figures, count = Results({}, {}), {}, len(study.networks)
     for place, network in enumerate(study.networks):
@@ -147,20 +135,12 @@ def _measure(
         if measured is None:  # the topic has nothing to say of this network
             continue
         numbers, arrays = results.numbers[network.name], results.arrays[network.name] = measured
-        drawing = Drawing(folder, written, place + 1)
-        figures[network.name] = topic.figures(study, network, numbers, arrays, drawing)
+        if hasattr(topic, "figures"):
+            drawing = Drawing(folder, written, place + 1)
+            figures[network.name] = topic.figures(study, network, numbers, arrays, drawing)
     if progress is not None:
         progress(topic.TITLE, count, count, "")
     return results, figures
-
-
-def _sections(jinja: Environment, topic: ModuleType, **context: Any) -> list[dict[str, Any]]:
-    """The topic's sections of the page."""
-    sections = []
-    for name, (question, title) in topic.PAGES.items():
-        heading = {"name": name, "question": question, "title": title}
-        sections.append({**heading, "markup": page.section(jinja, **heading, **context)})
-    return sections
 
 
 def _options(quick: bool, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -179,9 +159,7 @@ def _options(quick: bool, settings: Mapping[str, Mapping[str, Any]]) -> dict[str
     return options
 
 
-def _read(
-    paths: Sequence[Path], classes: Sequence[int], size: int, resize: int
-) -> tuple[list[Photo], list[dict[str, str]]]:
+def _read(paths, classes, size, resize) -> tuple[list[Photo], list[dict[str, str]]]:
     if not paths:
         raise ValueError("`paths` is empty; give at least one image file.")
     if classes and len(classes) != len(paths):

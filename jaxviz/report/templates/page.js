@@ -1,16 +1,7 @@
-// Without this script pairs stand side by side, films are strips to scroll, and nothing is missing.
+// Without this script films are strips to scroll, and nothing is missing.
 document.documentElement.classList.add("js");
-for (const compare of document.querySelectorAll(".compare")) {
-  const both = compare.querySelector(".both"), range = compare.querySelector("input");
-  const show = () => {
-    both.style.setProperty("--at", `${range.value}%`);
-    range.setAttribute("aria-valuetext", `${range.value} % of the original`);
-  };
-  range.addEventListener("input", show);
-  show();
-}
 for (const film of document.querySelectorAll(".film")) {
-  const frames = JSON.parse(film.dataset.frames);
+  const frames = film.dataset.frames.split("|");
   const range = film.querySelector("input"), button = film.querySelector("button"), output = film.querySelector("output");
   let timer = 0;
   const show = () => {
@@ -18,35 +9,21 @@ for (const film of document.querySelectorAll(".film")) {
     range.setAttribute("aria-valuetext", frames[range.value]);
     output.textContent = frames[range.value];
   };
-  const stop = () => {
+  const play = (playing) => {
     clearInterval(timer);
-    timer = 0;
-    button.textContent = "Play";
+    timer = playing ? setInterval(next, Math.max(120, 3000 / frames.length)) : 0;
+    button.textContent = playing ? "Stop" : "Play";
+    show();
   };
   const next = () => {
-    if (range.valueAsNumber < frames.length - 1) {
-      range.valueAsNumber += 1;
-      show();
-    } else {
-      stop();
-    }
+    range.valueAsNumber += 1;
+    play(range.valueAsNumber < frames.length - 1);
   };
   button.addEventListener("click", () => {
-    if (timer) {
-      stop();
-      return;
-    }
-    range.valueAsNumber = range.valueAsNumber === frames.length - 1 ? 0 : range.valueAsNumber;
-    button.textContent = "Stop";
-    timer = setInterval(next, Math.max(120, 3000 / frames.length));
-    show();
+    range.valueAsNumber %= frames.length - 1;
+    play(!timer);
   });
-  range.addEventListener("input", () => {
-    stop();
-    show();
-  });
-  for (const window of film.querySelectorAll(".window")) {
-    window.removeAttribute("tabindex");
-  }
+  range.addEventListener("input", () => play(false));
+  film.querySelectorAll(".window").forEach((window) => window.removeAttribute("tabindex"));
   show();
 }

@@ -4,7 +4,7 @@ Each module has `TITLE`, `PAGES` (template name -> question and title), and two 
 
 - `measure(study, network, done, **settings)` -> numbers for JSON and the page's text, and arrays for the figures; None
   where it measures only the first network. `done` has the results of the topics before.
-- `figures(study, network, numbers, arrays, draw)` -> the figures by name.
+- `figures(study, network, numbers, arrays, draw)` -> the figures by name; not where there are only tables.
 
 `QUICK`, where it exists, has the settings of a quick report.
 """

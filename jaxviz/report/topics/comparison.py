@@ -3,9 +3,8 @@
 from scipy.ndimage import gaussian_filter
 
 from jaxviz.figures import saliency_picture
-from jaxviz.report.drawing import Picture
 from jaxviz.report.metrics import iou, rank_correlation
-from jaxviz.report.text import mean, number
+from jaxviz.report.text import mean
 
 TITLE = "The same with another network"
 PAGES = {"comparison": ("Question 4", TITLE)}
@@ -13,14 +12,10 @@ PAGES = {"comparison": ("Question 4", TITLE)}
 
 def measure(study, network, done, *, sigma: float = 8.0):
     """The network's maps against those of each later network, for equal and, as the control, different photographs."""
-    names, indices = [other.name for other in study.networks], range(len(study.photos))
-    maps, boxes = {}, {}
-    for name in names:
-        maps[name] = done["saliency"].arrays[name]
-        boxes[name] = [record["box"] for record in done["saliency"].numbers[name]]
-    coarse = {name: [gaussian_filter(values.astype(float), sigma) for values in maps[name]] for name in names}
-    pairs, a = [], network.name
-    for b in names[names.index(a) + 1 :]:
+    indices, maps, pairs, a = range(len(study.photos)), done["saliency"].arrays, [], network.name
+    boxes = {name: [record["box"] for record in records] for name, records in done["saliency"].numbers.items()}
+    coarse = {name: [gaussian_filter(values.astype(float), sigma) for values in maps[name]] for name in maps}
+    for b in list(maps)[list(maps).index(a) + 1 :]:
         others = [(i, j) for i in indices for j in indices if i != j]
         pairs.append(
             {
@@ -40,16 +35,5 @@ def figures(study, network, numbers, maps, draw):
     """All networks' maps of the same photographs, once."""
     if len(study.networks) == 1 or network is not study.networks[0]:
         return {}
-    rows = [
-        [
-            Picture(f"photo-{photo.name}", photo.pixels, photo.name, f"The photograph {photo.name}.")
-            for photo in study.photos
-        ]
-    ]
-    for index, (name, values) in enumerate(maps.items(), 1):
-        row = []
-        for photo, map_ in zip(study.photos, values, strict=True):
-            alt = f"Map of {photo.name}, {name}, largest value {number(float(map_.max()))}."
-            row.append(Picture(f"saliency-{index}-{photo.name}", saliency_picture(map_), name, alt))
-        rows.append(row)
-    return {"maps": draw.pictures("comparison", rows)}
+    rows = {f"map of {name}": [(saliency_picture(map_), name) for map_ in values] for name, values in maps.items()}
+    return {"maps": draw.pictures("comparison", {"photograph": study.captioned, **rows})}

@@ -9,10 +9,9 @@ import numpy as np
 
 from jaxviz import saliency_maps
 from jaxviz.figures import saliency_picture
-from jaxviz.report.drawing import Picture, curves
 from jaxviz.report.metrics import rank_correlation
 from jaxviz.report.study import normalized
-from jaxviz.report.text import mean, number, plural
+from jaxviz.report.text import mean, number
 
 TITLE = "A sanity check: does the map depend on the weights?"
 PAGES = {"sanity_checks": ("Question 2", TITLE)}
@@ -31,26 +30,19 @@ def measure(study, network, done):
 
 def figures(study, network, numbers, maps, draw):
     """The maps of the first photograph, and the mean correlation over the layers."""
-    names, photo = ["trained", *(f"… {layer}" for layer in numbers["layers"])], study.photos[0].name
-    row = []
-    for place, (name, values) in enumerate(zip(names, maps, strict=True)):
-        value = numbers["rank_correlations"][place - 1][0] if place else 1.0
-        caption = f"{name}: {number(value)}"
-        relation = "all zero" if value is None else f"rank correlation {number(value)} with the trained network's map"
-        alt = f"Map of {photo} with {plural(place, 'randomized layer')}: {relation}."
-        row.append(Picture(f"cascade-{draw.number}-{place}", saliency_picture(values), caption, alt))
-    means = [1.0, *map(mean, numbers["rank_correlations"])]
-
-    def plot(axes, palette):
-        y = np.array(means, float)
-        labels = ("randomized layers, from the last one on", "mean rank correlation")
-        curves(axes, palette, range(len(y)), {"": y}, labels=labels, marked=True)
-        axes.axhline(0, color=palette.ink, linewidth=0.8)
-        axes.set_ylim(min(-0.1, np.nanmin(y) - 0.05), 1.05)
-
-    steps = ", ".join(f"{layer} {number(value)}" for layer, value in zip(numbers["layers"], means[1:], strict=True))
-    alt = f"Mean rank correlation with the map of the trained {network.name}, from 1 on; after {steps}."
-    return {"maps": draw.pictures("cascade", [row]), "curve": draw.plot("cascade-curve", plot, alt=alt)}
+    stages = ["trained", *(f"… {layer}" for layer in numbers["layers"])]
+    values = [1.0, *(correlations[0] for correlations in numbers["rank_correlations"])]
+    captions = [f"{stage}: {number(value)}" for stage, value in zip(stages, values, strict=True)]
+    row = f"map of {study.photos[0].name}, randomized layers, rank correlation with the trained network's map"
+    means = np.array([1.0, *map(mean, numbers["rank_correlations"])], float)
+    lowest = min(-0.1, np.nanmin(means) - 0.05)
+    labels = ("randomized layers, from the last one on", "mean rank correlation")
+    return {
+        "maps": draw.pictures("cascade", {row: zip(map(saliency_picture, maps), captions, strict=True)}),
+        "curve": draw.plot(
+            "cascade-curve", range(len(means)), {network.name: means}, labels, lambda axes: axes.set_ylim(lowest, 1.05)
+        ),
+    }
 
 
 def randomized(model: Any, layer: str, *, seed: Sequence[int]) -> Any:

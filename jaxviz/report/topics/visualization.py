@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import class_visualizations, images
-from jaxviz.report.drawing import Picture, curves
 from jaxviz.report.metrics import roughness
 from jaxviz.report.study import normalized, prediction
-from jaxviz.report.text import listed, number, percent, plural
+from jaxviz.report.text import percent
 
 TITLE = "Class visualizations"
 PAGES = {
@@ -20,9 +19,8 @@ PAGES = {
     "transformation": ("Question 10", "Class visualization from a photograph"),
     "others": ("Question 11", "The same with another network"),
 }
-QUICK = {"num_steps": 40, "step_sizes": (5.0, 25.0), "l2_weights": (1e-3, 1.0)}
+QUICK = {"num_steps": 20, "snapshot_every": 5, "step_sizes": (5.0, 25.0), "l2_weights": (1e-3, 1.0)}
 _DEFAULT = (5.0, 1e-3)  # the practical's step size and weight
-_STILLS = 6
 
 
 def measure(
@@ -30,7 +28,7 @@ def measure(
     network,
     done,
     *,
-    num_steps: int = 200,
+    num_steps: int = 100,
     snapshot_every: int = 10,
     step_sizes: Sequence[float | int] = (1.0, 5.0, 25.0),
     l2_weights: Sequence[float | int] = (1e-3, 0.1, 1.0),
@@ -43,25 +41,20 @@ def measure(
     defaults = [(target, "noise", *_DEFAULT) for target in study.from_noise]
     defaults += [(target, photo, *_DEFAULT) for target in study.from_photograph]
     grid = [(study.from_noise[0], "noise", *pair) for pair in itertools.product(step_sizes, l2_weights)]
-    settings = list(dict.fromkeys(defaults + (grid if network is study.networks[0] else [])))
+    grid = grid if network is study.networks[0] else []
+    settings = list(dict.fromkeys(grid + defaults))
     targets, names, sizes, weights = map(list, zip(*settings, strict=True))
-    result = study.run(
-        class_visualizations,
-        network.model,
-        np.asarray(targets),
-        at_once=len(settings),
-        each={
-            "key": jnp.stack([key] * len(settings)),
-            "init_images": jnp.stack([starts[name] for name in names]),
-            "step_size": jnp.asarray(sizes, jnp.float32),
-            "l2_weight": jnp.asarray(weights, jnp.float32),
-        },
-        num_steps=num_steps,
-        max_jitter=max_jitter,
-        bounds=images.IMAGENET_BOUNDS,
-        snapshot_every=snapshot_every,
-    )
-    films, final = (np.asarray(images.to_uint8(values)) for values in (result.snapshots, result.images))
+    each = {
+        "key": jnp.stack([key] * len(settings)),
+        "init_images": jnp.stack([starts[name] for name in names]),
+        "step_size": jnp.asarray(sizes, jnp.float32),
+        "l2_weight": jnp.asarray(weights, jnp.float32),
+    }
+    options = {"num_steps": num_steps, "max_jitter": max_jitter, "snapshot_every": snapshot_every}
+    options |= {"bounds": images.IMAGENET_BOUNDS, "each": each, "at_once": len(settings)}
+    result = study.run(class_visualizations, network.model, np.asarray(targets), **options)
+    first, films = each["init_images"][:, None], result.snapshots
+    films, final = (np.asarray(images.to_uint8(x)) for x in (np.concatenate([first, films], axis=1), result.images))
     probabilities = {other.name: study.probabilities(other, final) for other in study.networks}
     own = probabilities.pop(network.name)
     runs = [
@@ -70,18 +63,20 @@ def measure(
             "start": start,
             "step_size": step_size,
             "l2_weight": l2_weight,
-            "default": row < len(defaults),
+            "default": settings[row] in defaults,
+            "grid": settings[row] in grid,
             "prediction": prediction(own[row]),
             "scores": result.scores[row].tolist(),
+            "final_score": float(result.scores[row, -1]),
             "iterations_to_nine_tenths": _iterations_to_nine_tenths(result.scores[row]),
+            "rises_in_second_half": _rises_in_second_half(result.scores[row]),
             "roughness": roughness(final[row].mean(-1)),
             "share_at_limits": float(np.isin(final[row], (0, 255)).mean()),
             "other_models": {name: float(values[row, target]) for name, values in probabilities.items()},
         }
         for row, (target, start, step_size, l2_weight) in enumerate(settings)
     ]
-    first = np.stack([np.asarray(images.to_uint8(starts[name])) for name in names])[:, None]
-    return runs, {"films": np.concatenate([first, films], axis=1), "every": snapshot_every, "grid": grid}
+    return runs, {"films": films, "every": snapshot_every}
 
 
 def _iterations_to_nine_tenths(scores) -> int | None:
@@ -92,87 +87,36 @@ def _iterations_to_nine_tenths(scores) -> int | None:
 
 def _rises_in_second_half(scores) -> bool:
     """Whether the score rises by more than 5 % from half of the iterations on."""
-    return scores[-1] > 1.05 * scores[len(scores) // 2]
+    return bool(scores[-1] > 1.05 * scores[len(scores) // 2])
 
 
 def figures(study, network, runs, arrays, draw):
-    """Films and scores of the default settings, and for the first network stills and the grid of settings."""
-    films, every = arrays["films"], arrays["every"]
-    default = {start: [] for start in ("noise", "photograph")}
-    for row, run in enumerate(runs):
-        if run["default"]:
-            default["noise" if run["start"] == "noise" else "photograph"].append(row)
-    figures = {
-        f"{start}_last": [_last(run_row, runs, films, network.name, draw) for run_row in rows]
-        for start, rows in default.items()
-    }
-    if network is not study.networks[0]:
-        return figures
-    for start, rows in default.items():
-        figures[start] = [_film(row, runs[row], films[row], every, network.name, draw) for row in rows]
-        figures[f"{start}_scores"] = _scores(start, [runs[row] for row in rows], draw)
-    figures["steps"] = [f"iteration {place * every}" for place in range(films.shape[1])]
-    figures["stills"] = [_stills(row, runs[row], films[row], every, draw) for row in default["photograph"]]
-    return figures | _grid(runs, films, every, draw, arrays["grid"])
+    """Last frames, films and scores of the default settings; for the first network also the films of the grid."""
+    figures, films, every = {}, arrays["films"], arrays["every"]
+    for start, noise in (("noise", True), ("photograph", False)):
+        rows = [row for row, run in enumerate(runs) if run["default"] and (run["start"] == "noise") == noise]
+        names = [f"{runs[row]['target']['name']} from {runs[row]['start']}" for row in rows]
+        captions = [f"{n}: {percent(runs[r]['target']['probability'])}" for n, r in zip(names, rows, strict=True)]
+        if len(study.networks) > 1:
+            last = []
+            for row, caption in zip(rows, captions, strict=True):
+                others = [f"{other}: {percent(value)}" for other, value in runs[row]["other_models"].items()]
+                last.append((films[row][-1], "; ".join([f"{network.name}: {caption}", *others])))
+            figures[f"{start}_last"] = draw.pictures(f"{start}-last", {"last iteration": last})[0]
+        if network is study.networks[0]:
+            figures[start] = _strips(f"{start}-film", films[rows], captions, draw)
+            lines = {name: runs[row]["scores"] for name, row in zip(names, rows, strict=True)}
+            labels = ("iteration", "score of the class")
+            figures[f"{start}_scores"] = draw.plot(f"{start}-scores", range(len(runs[0]["scores"])), lines, labels)
+    grid = [row for row, run in enumerate(runs) if run["grid"]]
+    places = sorted({round((films.shape[1] - 1) * share) for share in (0.125, 0.25, 0.5, 1)} - {0})
+    captions = [f"η {runs[row]['step_size']:g}, λ {runs[row]['l2_weight']:g}" for row in grid]
+    figures["grid"] = _strips("grid", films[grid][:, places], captions, draw)
+    figures["steps"] = [place * every for place in range(films.shape[1])]
+    return {**figures, "grid_steps": [place * every for place in places]}
 
 
-def _caption(run) -> str:
-    return f"{run['target']['name']} from {run['start']}: {percent(run['target']['probability'])}"
-
-
-def _film(row, run, film, every, name, draw):
-    score = number(run["scores"][-1], 1)
-    alt = f"{run['target']['name']} from {run['start']}, {name}: every {every}th iteration; final score {score}."
-    return draw.film(f"visualization-{row}", film, caption=_caption(run), alt=alt)
-
-
-def _last(row, runs, films, name, draw):
-    alt = f"{_caption(runs[row])}, made with {name}."
-    picture = Picture(f"visualization-{draw.number}-{row}", films[row][-1], f"{name}: {_caption(runs[row])}", alt)
-    return draw.picture(picture)
-
-
-def _stills(row, run, film, every, draw):
-    places = sorted({round(place) for place in np.linspace(0, len(film) - 1, min(_STILLS, len(film)))})
-    line = []
-    for place in places:
-        alt = f"{run['start']} to {run['target']['name']} after {plural(place * every, 'iteration')}."
-        line.append(Picture(f"sequence-{row}-{place}", film[place], f"iteration {place * every}", alt))
-    return draw.pictures(f"sequence-{row}", [line])
-
-
-def _scores(start, runs, draw):
-    lines = {f"{run['target']['name']} from {run['start']}": run["scores"] for run in runs}
-
-    def plot(axes, palette):
-        x = np.arange(len(runs[0]["scores"]))
-        curves(axes, palette, x, lines, labels=("iteration", "score of the class"))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylim(bottom=min(0, *map(min, lines.values())))
-
-    ends = listed(f"{name} from {number(y[0], 1)} to {number(y[-1], 1)}" for name, y in lines.items())
-    return draw.plot(f"{start}-scores", plot, alt=f"Score over the iterations: {ends}.")
-
-
-def _grid(runs, films, every, draw, grid):
-    """The settings in rows of equal step size; each film has the snapshots that the table names."""
-    rows = {
-        (run["target"]["index"], run["start"], run["step_size"], run["l2_weight"]): row for row, run in enumerate(runs)
-    }
-    frames = films.shape[1] - 1
-    places = sorted({round(frames * share) for share in (0.125, 0.25, 0.5, 1)} - {0})
-    steps = [place * every for place in places]
-    strips, table, sheet = [], [], {}
-    for row in (rows[setting] for setting in grid):
-        run, target = runs[row], percent(runs[row]["target"]["probability"])
-        caption = f"η {run['step_size']:g}, λ {run['l2_weight']:g}: {target}"
-        scores = [run["scores"][min(step, len(run["scores"])) - 1] for step in steps]
-        alt = f"{run['target']['name']}, {caption} after {steps[-1]} iterations; roughness {number(run['roughness'])}."
-        name = f"grid-{run['step_size']:g}-{run['l2_weight']:g}".replace(".", "_")
-        strips.append(draw.picture(Picture(name, np.concatenate(list(films[row][places]), axis=1), caption, alt)))
-        sheet.setdefault(run["step_size"], []).append(Picture(f"{name}-last", films[row][-1], caption, alt))
-        late = {"final_score": run["scores"][-1], "rises_in_second_half": _rises_in_second_half(run["scores"])}
-        table.append({**run, **late, "scores": scores})
-    pictures = draw.pictures("grid", list(sheet.values()))
-    columns = len(next(iter(sheet.values())))
-    return {"grid": {"strips": strips, "table": table, "steps": steps, "sheet": pictures["sheet"], "columns": columns}}
+def _strips(name, films, captions, draw):
+    """The frames of each film (s, h, w, 3) side by side."""
+    strips = (np.concatenate(list(film), axis=1) for film in films)
+    return draw.pictures(name, {"iterations from left to right": zip(strips, captions, strict=True)})[0]
