@@ -270,13 +270,13 @@ def test_mistakes(command, arguments, code, message):
     assert not result.out
 
 
-def test_a_cache_folder_that_cannot_be_made(command, toy, monkeypatch, compiled):
+def test_a_cache_folder_that_cannot_be_made(command, toy, monkeypatch, compiled_programs):
     Path("file").touch()
     monkeypatch.setenv("JAXVIZ_CACHE", "file")
     jax.config.update("jax_compilation_cache_dir", None)
     assert command("predict", CHELSEA).code == 0
     assert jax.config.jax_compilation_cache_dir is None
-    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_compilation_cache_dir", str(compiled_programs))
 
 
 def test_the_entry_point():

@@ -16,7 +16,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from jaxviz import report
-from jaxviz.report import Network, page
+from jaxviz.report import Network, page, writer
 from jaxviz.report.topics import TOPICS
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
@@ -214,8 +214,8 @@ def test_a_crash_leaves_a_page_that_says_it_is_not_finished(tmp_path, monkeypatc
 
 
 def test_unreadable_files_are_named_and_left_out(tmp_path, monkeypatch):
-    for name in list(TOPICS)[1:]:
-        monkeypatch.delitem(TOPICS, name)
+    first, *_ = TOPICS
+    monkeypatch.setattr(writer, "TOPICS", {first: TOPICS[first]})
     bad = tmp_path / "<b>bad.png"  # as no page may take for markup
     bad.write_text("not an image")
     (tmp_path / "x").mkdir()
