@@ -31,12 +31,17 @@ def max_pool(x: Array, windows: list[Window]) -> Array:
 
 def max_pool_gradient(cotangent: Array, x: Array, windows: list[Window]) -> Array:
     """Adds each window's cotangent to the first of its largest elements."""
-    inputs = []
+    kept = []
     for window in windows:
-        inputs.append(x)
-        x = max_pool(x, [window])
-    for window, x in zip(reversed(windows), reversed(inputs), strict=True):
-        cotangent = _axis_gradient(cotangent, x, window)
+        largest, *others = _taps(x, window)
+        keeps = []  # whether the largest so far stays the largest
+        for tap in others:
+            keeps.append(largest >= tap)
+            largest = jnp.where(keeps[-1], largest, tap)
+        kept.append((keeps, x.shape[window.axis]))
+        x = largest
+    for window, (keeps, length) in zip(reversed(windows), reversed(kept), strict=True):
+        cotangent = _axis_gradient(cotangent, keeps, window, length)
     return cotangent
 
 
@@ -53,25 +58,32 @@ def _first_largest(a: Array, b: Array) -> Array:
 
 
 def _taps(x: Array, window: Window) -> list[Array]:
-    """The first, second, ... elements of all windows, as strided views of x."""
+    """The first, second, ... elements of all windows.
+
+    They are views of x split into rows of one stride, for which x is padded. XLA's CPU backend writes the padded array
+    once; of strided slices of x it would compute x again, with the bias before the pooling, for each use.
+    """
     axis, size, stride, low, high = window
-    x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), [(low, high, 0) if d == axis else (0, 0, 0) for d in range(x.ndim)])
-    last = (x.shape[axis] - size) // stride * stride
-    return [lax.slice_in_dim(x, tap, tap + last + 1, stride, axis) for tap in range(size)]
+    windows = (low + x.shape[axis] + high - size) // stride + 1
+    rows = windows - 1 + -(-size // stride)
+    edges = (low, rows * stride - low - x.shape[axis], 0)
+    x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), [edges if d == axis else (0, 0, 0) for d in range(x.ndim)])
+    x = x.reshape(*x.shape[:axis], rows, stride, *x.shape[axis + 1 :])
+    columns = [lax.index_in_dim(x, column, axis + 1, keepdims=False) for column in range(stride)]
+    return [
+        lax.slice_in_dim(columns[tap % stride], tap // stride, tap // stride + windows, 1, axis) for tap in range(size)
+    ]
 
 
-def _axis_gradient(cotangent: Array, x: Array, window: Window) -> Array:
+def _axis_gradient(cotangent: Array, keeps: list[Array], window: Window, length: int) -> Array:
     axis, _, stride, low, high = window
-    views = _taps(x, window)
-    top = functools.reduce(_first_largest, views)
-    taken = jnp.zeros(cotangent.shape, bool)
+    nothing = jnp.zeros((), cotangent.dtype)
     shares = []
-    for view in views:
-        first = (view == top) & ~taken
-        taken |= first
-        shares.append(jnp.where(first, cotangent, jnp.zeros((), cotangent.dtype)))
-    spread = interleave(shares, axis, stride, x.shape[axis] + low + high)
-    return lax.slice_in_dim(spread, low, low + x.shape[axis], 1, axis)
+    for keep in reversed(keeps):  # what the last tap does not take is left to those before it
+        shares.append(jnp.where(keep, nothing, cotangent))
+        cotangent = jnp.where(keep, cotangent, nothing)
+    spread = interleave([cotangent, *reversed(shares)], axis, stride, low + length + high)
+    return lax.slice_in_dim(spread, low, low + length, 1, axis)
 
 
 def interleave(shares: list[Array], axis: int, stride: int, length: int) -> Array:
@@ -86,14 +98,10 @@ def interleave(shares: list[Array], axis: int, stride: int, length: int) -> Arra
 
     windows, reach = shares[0].shape[axis], -(-len(shares) // stride)
     rows = windows + reach - 1
-    residues = [
-        [along(share, tap // stride, rows - windows - tap // stride) for tap, share in enumerate(shares)][
-            residue::stride
-        ]
-        for residue in range(stride)
-    ]
-    zero = along(jnp.zeros_like(shares[0]), 0, rows - windows)
-    mixed = jnp.stack([functools.reduce(jnp.add, parts, zero) for parts in residues], axis + 1)
-    mixed = mixed.reshape(*zero.shape[:axis], rows * stride, *zero.shape[axis + 1 :])
+    moved = [along(share, tap // stride, rows - windows - tap // stride) for tap, share in enumerate(shares)]
+    nothing = jnp.zeros_like(moved[0])  # where the stride is larger than the window
+    residues = [moved[residue::stride] or [nothing] for residue in range(stride)]
+    mixed = jnp.stack([functools.reduce(jnp.add, parts) for parts in residues], axis + 1)
+    mixed = mixed.reshape(*nothing.shape[:axis], rows * stride, *nothing.shape[axis + 1 :])
     mixed = lax.slice_in_dim(mixed, 0, min(length, rows * stride), 1, axis)
     return along(mixed, 0, max(length - rows * stride, 0))
