@@ -28,9 +28,10 @@ def accelerate(gradient_function: _F) -> _F:
     `jax.jit`. It can be differentiated again (in both modes, in images and weights), mapped, and exported. All methods
     of this package use it, for any model.
 
-    Replaced on CPU: max pooling and its gradient; 1 x 1 convolutions, by matrix products; input gradients of
-    convolutions, which XLA compiles badly inside loops; concatenations of channels. This includes the bodies of loops
-    and branches. Arrays with explicit shardings are not touched.
+    Replaced on CPU: max pooling and its gradient; convolutions of 1 x 1, by matrix products; of 3 x 3, by forms with
+    fewer multiplications or on more cores, where their shapes make these faster; input gradients of other convolutions,
+    which XLA compiles badly inside loops; concatenations of channels. This includes the bodies of loops and branches.
+    Arrays with explicit shardings are not touched.
 
     Args:
         gradient_function: takes and returns pytrees of arrays.

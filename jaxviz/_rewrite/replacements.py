@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType
 
+from jaxviz._rewrite.convolution import convolution
 from jaxviz._rewrite.max_pool import max_pool, max_pool_gradient, windows_of
 
 # Maximum size of a pooling window on one axis, since the replacement is unrolled over its elements. Measured on an AVX2
@@ -24,7 +25,7 @@ def replacement(equation: Any) -> Callable[..., Array] | None:
     if not replaceable([atom.aval for atom in equation.invars]):
         return None
     if name == "conv_general_dilated":
-        return _convolution(equation)
+        return convolution(equation)
     if name == "concatenate":
         dimension = int(params["dimension"])
         pieces = any(size > 1 for size in equation.outvars[0].aval.shape[:dimension])
@@ -55,45 +56,3 @@ def _concatenate(*parts: Array, dimension: int) -> Array:
         whole = lax.dynamic_update_slice_in_dim(whole, part, offset, dimension)
         offset += part.shape[dimension]
     return whole
-
-
-def _convolution(equation: Any) -> Callable[..., Array] | None:
-    params = dict(equation.params)
-    if (params["feature_group_count"], params["batch_group_count"]) != (1, 1):
-        return None
-    images, kernel = (atom.aval for atom in equation.invars)
-    dimensions, rank = params.pop("dimension_numbers"), images.ndim
-    last, space = rank - 1, tuple(range(1, rank - 1))
-    canonical = lax.ConvDimensionNumbers((0, last, *space), (last, last - 1, *range(rank - 2)), (0, last, *space))
-    window = [kernel.shape[axis] for axis in dimensions.rhs_spec[2:]]
-    unit = set(window) == {1} and {*params["window_strides"], *params["lhs_dilation"]} == {1}
-    if unit and not any(any(pad) for pad in params["padding"]):
-
-        def convolve(x: Array, kernel: Array) -> Array:
-            # The kernel keeps its layout: a matrix product accepts either order, and for one image a transposed copy
-            # costs as much as the product.
-            o, i, *window = dimensions.rhs_spec
-            contract = (((last,), (int(i > o),)), ((), ()))
-            precision, dtype = params["precision"], params["preferred_element_type"]
-            matrix = lax.squeeze(kernel, window)
-            return lax.dot_general(x, matrix, contract, precision=precision, preferred_element_type=dtype)
-
-    elif dimensions == canonical:
-        return None
-    else:
-
-        def convolve(x: Array, kernel: Array) -> Array:
-            # XLA's CPU backend canonicalizes convolutions only in the entry computation. Inside a loop they miss its
-            # fast path and are 4 to 6 times slower. The barrier prevents XLA from fusing the transposed kernel back
-            # into the convolution. Remove both when XLA canonicalizes in every computation.
-            o, i, *window = dimensions.rhs_spec
-            kernel = lax.optimization_barrier(lax.transpose(kernel, (*window, i, o)))
-            return equation.primitive.bind(x, kernel, dimension_numbers=canonical, **params)
-
-    def canonicalized(x: Array, kernel: Array) -> Array:
-        n, c, *space = dimensions.lhs_spec
-        y = convolve(lax.transpose(x, (n, *space, c)), kernel)
-        out_n, out_c, *out_space = dimensions.out_spec
-        return lax.transpose(y, [(out_n, *out_space, out_c).index(axis) for axis in range(rank)])
-
-    return canonicalized
