@@ -134,10 +134,7 @@ def _scores(model: FlatModel, images: Float[Array, "n h w c"]) -> Any:
 
 def num_classes(model: FlatModel, image_shape: tuple[int, ...], dtype: Any) -> int:
     """The number of scores per image; checks the model's output."""
-    leaves = [
-        jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in map(jax.typeof, model.leaves)
-    ]
-    scores = jax.eval_shape(_scores, FlatModel(leaves, model.structure), jax.ShapeDtypeStruct((1, *image_shape), dtype))
+    scores = jax.eval_shape(_scores, model, jax.ShapeDtypeStruct((1, *image_shape), dtype))
     if not hasattr(scores, "shape") or len(scores.shape) != 2 or scores.shape[0] != 1:
         returned = getattr(scores, "shape", type(scores).__name__)
         raise ValueError(f"`model` must return raw scores of shape (n, k), got {returned} for one image.")
