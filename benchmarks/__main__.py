@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import typer
 
-from benchmarks import results
-from benchmarks.workloads import FULL, QUICK
+from benchmarks import results, worker
+from benchmarks.workloads import FULL, GPU, QUICK
 
+worker.share_gpu()
 _ROOT = Path(__file__).parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results"
 _PHOTOGRAPHS = _ROOT.parent / "shared" / "data" / "imagenet_val_25.npz"
@@ -32,14 +34,16 @@ def _speed(
     """Time jaxviz beside PyTorch; write speed.json, speed.md and speed.png."""
     from benchmarks import speed
 
-    table = QUICK if quick else FULL
+    gpu = jax.default_backend() == "gpu"
+    table = QUICK if quick else GPU if gpu else FULL
     workloads = [workload for workload in table if not only or any(part in workload.name for part in only)]
     if not workloads:
         _stop("--only names no workload; there are", *(workload.name for workload in table))
-    file = output / "speed.json"
+    file = output / ("speed-gpu.json" if gpu else "speed.json")
     good = speed.run(workloads, file, only_forms=forms, seconds=min(seconds, 5) if quick else seconds, keep=bool(only))
     results.write_page(file, tolerances=speed.TOLERANCES)
-    results.plot(file.with_suffix(".png"), results.read(file))
+    if not gpu:
+        results.plot(file.with_suffix(".png"), results.read(file))
     if not good:
         _stop("A form failed, or its results disagree with the reference; see above.")
 
@@ -55,7 +59,7 @@ def _precision(
     """Run the methods in bfloat16 and TF32; write precision.json and precision.md."""
     from benchmarks import precision
 
-    file = output / "precision.json"
+    file = output / ("precision-gpu.json" if jax.default_backend() == "gpu" else "precision.json")
     precision.run(file, photographs)
     results.write_page(file, summary=precision.summary)
 

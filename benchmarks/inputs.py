@@ -109,6 +109,7 @@ def flop_per_image(workload: Workload, model: Callable[[jax.Array], jax.Array]) 
     """Operations of one score and its gradient in one image, as XLA counts them in the plain program."""
     image = jax.ShapeDtypeStruct((1, workload.size, workload.size, 3), jnp.float32)
     # before XLA's passes, which may turn convolutions into library calls that it does not count
-    costs = jax.jit(jax.value_and_grad(lambda image: model(image)[0, 0])).lower(image).cost_analysis()
+    with jax.default_device(jax.devices("cpu")[0]):  # a GPU's programs have no count
+        costs = jax.jit(jax.value_and_grad(lambda image: model(image)[0, 0])).lower(image).cost_analysis()
     assert costs
     return float(costs["flops"])

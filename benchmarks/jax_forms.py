@@ -29,18 +29,22 @@ def prepare(
 
     Even with one device, XLA spreads single operations over the cores.
     """
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 throughout; on a CPU it is so anyway
+    # float32 throughout, unless TF32 is asked for; on a CPU it is so anyway
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if workload.precision == "tf32" else "highest")
     if data_parallel:
         jax.config.update("jax_num_cpu_devices", cores())
     images, labels = jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"], jnp.int32)
     method, arguments, options = call_of(workload.method, images, labels, workload.steps)
     if plain:
         method = _plain_maps
-    model = jaxviz.load_model(workload.network, weights=folder / f"{workload.network}-jaxviz.safetensors")
+    weights = folder / f"{workload.network}-jaxviz.safetensors"
+    dtype = jnp.bfloat16 if workload.precision == "bfloat16" else jnp.float32
+    model = jaxviz.load_model(workload.network, weights=weights, dtype=dtype)
     if data_parallel:
         method = jaxviz.data_parallel(method)
         model = jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))  # once, as a user of many calls does
-    return Prepared(lambda: jax.block_until_ready(method(model, *arguments, **options)), _named)
+    peak = (lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"]) if workload.device == "gpu" else None
+    return Prepared(lambda: jax.block_until_ready(method(model, *arguments, **options)), _named, peak)
 
 
 def _named(result: Any) -> dict[str, np.ndarray]:

@@ -4,9 +4,11 @@ import importlib.metadata
 import json
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import jax
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,9 +43,23 @@ def machine() -> dict[str, Any]:
         "cores": cores(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
         "precision": 'float32 (jax_default_matmul_precision "highest", torch.set_float32_matmul_precision "highest")',
+        **_gpu(),
     }
+
+
+def _installed(package: str) -> bool:
+    return bool(list(importlib.metadata.distributions(name=package)))
+
+
+def _gpu() -> dict[str, str]:
+    """The name, memory and driver of the GPU; nothing without one."""
+    if jax.default_backend() != "gpu":
+        return {}
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    name, memory, driver = subprocess.check_output(query, text=True).splitlines()[0].split(", ")
+    return {"gpu": f"{name}, {memory}, driver {driver}"}
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -91,11 +107,15 @@ def put_between(file: Path, mark: str, content: str) -> None:
 
 
 def write_page(file: Path, **values: Any) -> None:
-    """Writes the measured part of the page of a JSON file, beside it; what people wrote below that part stays."""
+    """Writes the measured part of the page of a JSON file, beside it; what people wrote below that part stays.
+
+    A GPU's file, "speed-gpu.json", shares the template of "speed.json".
+    """
     page = file.with_suffix(".md")
     if not page.exists():
         page.write_text("<!-- measured -->\n<!-- /measured -->\n")
-    put_between(page, "measured", render(f"{page.name}.jinja", record=read(file), **values))
+    template = f"{page.stem.removesuffix('-gpu')}.md.jinja"
+    put_between(page, "measured", render(template, record=read(file), **values))
 
 
 def timed(row: Row) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ Arrays = dict[str, np.ndarray]
 _SETTLE_SECONDS = 0.3
 # How far the results of a form may be from the reference's; the page, pages/speed.md.jinja, says why.
 TOLERANCES = {
-    "map_difference": 1e-5,
-    "map_difference_vgg16": 1e-3,
+    "map_difference": 1e-4,
+    "map_difference_vgg16": 3e-3,
     "map_jump": 5e-3,
+    "map_difference_tf32": 0.2,
+    "map_difference_bfloat16": 0.7,
     "fewest_for_median": 8,
     "first_steps": 3,
     "first_scores": 1e-3,
@@ -48,13 +51,14 @@ def run(
     """
     jax.config.update("jax_default_matmul_precision", "highest")
     record = results.opened(file, results.machine(), keep=keep)
-    rate = worker.gemm_rate()
+    rates = worker.gemm_rates(sorted({workload.precision for workload in workloads}))
     good = True
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for workload in workloads:
             print(workload.name, flush=True)
             row = _measured(workload, Path(folder), only_forms, seconds)
-            results.write(file, record, row | {"date": time.strftime("%Y-%m-%d"), "gemm_gflops": {"torch": rate}})
+            rate = {"torch": rates[workload.precision]}
+            results.write(file, record, row | {"date": time.strftime("%Y-%m-%d"), "gemm_gflops": rate})
             good &= not any("error" in form for form in row["forms"].values())
     return good
 
@@ -71,12 +75,15 @@ def _measured(workload: Workload, folder: Path, only_forms: Sequence[str], secon
     forms = [reference, *(form for form in others if not only_forms or any(part in form.name for part in only_forms))]
     measured: dict[str, dict[str, Any]] = {form.name: {"family": form.family} for form in forms}
     with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(worker.started(form, workload, folder)) for form in forms]
+        # Imports on a GPU's host, which has more cores, take longer than the work.
+        pool = stack.enter_context(ThreadPoolExecutor(len(forms) if workload.device == "gpu" else 1))
+        prepared = [pool.submit(ask, "prepare") for ask in started]
         workers, expected = {}, None
-        for form in forms:
+        for form, ask, preparing in zip(forms, started, prepared, strict=True):
             found = measured[form.name]
             try:
-                ask = stack.enter_context(worker.started(form, workload, folder))
-                about = ask("prepare")
+                about = preparing.result()
                 first, arrays = ask("first")
                 expected = arrays if form == reference else expected
                 agreement = compare(workload, form, arrays, expected)
@@ -131,7 +138,9 @@ def compare(workload: Workload, form: Form, found: Arrays, expected: Arrays | No
         raise DisagreementError("no reference to compare with")
     if workload.method == "saliency":
         changes = np.abs(found["maps"] - expected["maps"]).sum((1, 2)) / expected["maps"].sum((1, 2))
-        if len(changes) < TOLERANCES["fewest_for_median"]:
+        if workload.precision != "float32":
+            differences = {"map difference": (np.median(changes), TOLERANCES[f"map_difference_{workload.precision}"])}
+        elif len(changes) < TOLERANCES["fewest_for_median"]:
             differences = {"map difference": (changes.max(), TOLERANCES["map_jump"])}
         else:
             most = TOLERANCES["map_difference_vgg16" if workload.network == "vgg16" else "map_difference"]

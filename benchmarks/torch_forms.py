@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -18,7 +19,8 @@ Arrays = dict[str, np.ndarray]
 _FOOLING_STEP, _VISUALIZATION_STEP = 0.5, 5.0
 _L2_WEIGHT, _BLUR_EVERY, _BLUR_SIGMA = 1e-3, 10, 0.5
 # As in jaxviz.images, without its imports
-_MEAN, _STD = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+_MEAN, _STD = (torch.tensor(v, device=_DEVICE)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 _BOUNDS = (0 - _MEAN) / _STD, (1 - _MEAN) / _STD
 _ATTACK_BATCH = 32
 
@@ -26,7 +28,7 @@ _ATTACK_BATCH = 32
 def saliency(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, captum: bool = False) -> Prepared:
     """The whole batch at once, as PyTorch users do; by hand or by captum."""
     model = _network(workload, folder, layout)
-    images, labels = _tensors(arrays, layout)
+    images, labels = _tensors(workload, arrays, layout)
 
     def gradients() -> torch.Tensor:
         x = images.detach().requires_grad_()
@@ -37,23 +39,26 @@ def saliency(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, c
 
         explainer = Saliency(model)
         gradients = lambda: explainer.attribute(images.detach().requires_grad_(), target=labels)  # noqa: E731
-    return Prepared(lambda: gradients().amax(1), lambda maps: {"maps": maps.numpy()})
+    run = lambda: gradients().amax(1)  # noqa: E731
+    if layout == "CUDA graph":
+        run = _graph(run)
+    return _prepared(run, lambda maps: {"maps": maps.float().cpu().numpy()})
 
 
 def fooling(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, batch_size: int) -> Prepared:
     """Batches from which finished images are dropped; a batch of one is the practical's own loop."""
     model = _network(workload, folder, layout)
-    images, targets = _tensors(arrays, layout)
+    images, targets = _tensors(workload, arrays, layout)
 
     def run() -> list[torch.Tensor]:
         batches = zip(images.split(batch_size), targets.split(batch_size), strict=True)
         return [_fool(model, x, t, workload.steps) for x, t in batches]
 
     def arrays_of(results: list[torch.Tensor]) -> Arrays:
-        steps, fooled = torch.cat(results, dim=1).numpy()
+        steps, fooled = torch.cat(results, dim=1).cpu().numpy()
         return {"steps": steps, "fooled": fooled.astype(bool)}
 
-    return Prepared(run, arrays_of)
+    return _prepared(run, arrays_of)
 
 
 def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepared:
@@ -65,7 +70,7 @@ def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepar
     import torchattacks
 
     network = _network(workload, folder, "contiguous")
-    images, targets = _tensors(arrays, "contiguous")
+    images, targets = _tensors(workload, arrays, "contiguous")
     pixels = (images * _STD + _MEAN).clamp(0, 1)
     model = torch.nn.Sequential(transforms.Normalize(_MEAN.flatten(), _STD.flatten()), network).eval()
     step_size = _FOOLING_STEP * float(_STD.mean())
@@ -79,45 +84,80 @@ def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepar
     def arrays_of(adversarial: torch.Tensor) -> Arrays:
         with torch.no_grad():
             classes = torch.cat([model(x).argmax(1) for x in adversarial.split(_ATTACK_BATCH)])
-        return {"steps": np.full(len(targets), workload.steps), "fooled": (classes == targets).numpy()}
+        return {"steps": np.full(len(targets), workload.steps), "fooled": (classes == targets).cpu().numpy()}
 
-    return Prepared(run, arrays_of)
+    return _prepared(run, arrays_of)
 
 
 def visualization(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, batch_size: int) -> Prepared:
     """One class at a time, or all in a batch; from the noise that jaxviz starts from, shifted by the same offsets."""
     model = _network(workload, folder, layout)
-    images, targets = _tensors(arrays, layout)
+    images, targets = _tensors(workload, arrays, layout)
     offsets = torch.from_numpy(arrays["offsets"])
 
     def run() -> list[torch.Tensor]:
         parts = (tensor.split(batch_size) for tensor in (images, targets, offsets))
         return [_visualize(model, *part) for part in zip(*parts, strict=True)]
 
-    return Prepared(run, lambda scores: {"scores": torch.cat(scores).numpy()})
+    return _prepared(run, lambda scores: {"scores": torch.cat(scores).cpu().numpy()})
 
 
 def _network(workload: Workload, folder: Path, layout: str) -> torch.nn.Module:
-    """The frozen network, "contiguous", "channels_last" or "torch.compile"; all cores, float32 throughout."""
+    """The frozen network, "contiguous", "channels_last", "torch.compile" or "CUDA graph" (in channels_last)."""
     torch.set_num_threads(cores())
-    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = workload.precision == "tf32"  # of convolutions; on by default
+    torch.set_float32_matmul_precision("high" if workload.precision == "tf32" else "highest")
     with torch.device("meta"):  # no random weights first
         model = torchvision.models.get_model(workload.network)
-    state = safetensors.torch.load_file(folder / f"{workload.network}-torchvision.safetensors")
+    state = safetensors.torch.load_file(folder / f"{workload.network}-torchvision.safetensors", device=_DEVICE)
     model.load_state_dict(state, assign=True)
-    model.eval().requires_grad_(False)
-    if layout == "channels_last":
+    model.eval().requires_grad_(False).to(_dtype(workload))
+    if layout in ("channels_last", "CUDA graph"):
         return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if layout == "torch.compile":
         return torch.compile(model)  # pyright: ignore[reportReturnType]
     return model
 
 
-def _tensors(arrays: Arrays, layout: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(workload: Workload, arrays: Arrays, layout: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Images as (n, c, h, w) in the layout's memory order, and labels."""
-    order = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    order = torch.channels_last if layout in ("channels_last", "CUDA graph") else torch.contiguous_format
     images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous(memory_format=order)
-    return images, torch.from_numpy(arrays["labels"])
+    return images.to(_DEVICE, _dtype(workload)), torch.from_numpy(arrays["labels"]).to(_DEVICE)
+
+
+def _dtype(workload: Workload) -> torch.dtype:
+    return torch.bfloat16 if workload.precision == "bfloat16" else torch.float32
+
+
+def _prepared(run: Callable[[], Any], arrays: Callable[[Any], Arrays]) -> Prepared:
+    if _DEVICE == "cpu":
+        return Prepared(run, arrays)
+
+    def finished() -> Any:
+        result = run()
+        torch.cuda.synchronize()
+        return result
+
+    return Prepared(finished, arrays, torch.cuda.max_memory_allocated)
+
+
+def _graph(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The same work, recorded once and replayed without Python."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = run()
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def _scores_of(model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -128,7 +168,7 @@ def _scores_of(model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, l
 def _fool(model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor, max_steps: int) -> torch.Tensor:
     """The steps of each image and whether it is fooled, (2, n)."""
     steps, fooled = torch.full_like(targets, max_steps), torch.zeros_like(targets)
-    x, index = images, torch.arange(len(images))
+    x, index = images, torch.arange(len(images), device=images.device)
     for step in range(max_steps + 1):
         x = x.detach().requires_grad_()
         scores = model(x)
@@ -169,5 +209,5 @@ def _shifted(x: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
 
 def _blurred(x: torch.Tensor) -> torch.Tensor:
     """As the practical does it, which takes half of the time of two grouped convolutions."""
-    rows = gaussian_filter1d(x.numpy(), _BLUR_SIGMA, axis=2)
-    return torch.from_numpy(gaussian_filter1d(rows, _BLUR_SIGMA, axis=3))
+    rows = gaussian_filter1d(x.cpu().numpy(), _BLUR_SIGMA, axis=2)
+    return torch.from_numpy(gaussian_filter1d(rows, _BLUR_SIGMA, axis=3)).to(_DEVICE)

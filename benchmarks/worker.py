@@ -9,7 +9,7 @@ import resource
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,7 +73,8 @@ def _serve(pipe: Connection, form: Form, workload: Workload, folder: Path) -> No
                 if order == "prepare":
                     start = time.perf_counter()
                     prepared = _prepared(form, workload, folder)
-                    pipe.send({"setup_s": time.perf_counter() - start, "loaded_mb": _memory_mb("VmRSS")})
+                    loaded = prepared.peak_bytes() / 1e6 if prepared.peak_bytes else _memory_mb("VmRSS")
+                    pipe.send({"setup_s": time.perf_counter() - start, "loaded_mb": loaded})
                 else:
                     with contextlib.suppress(
                         OSError
@@ -94,7 +95,7 @@ def _prepared(form: Form, workload: Workload, folder: Path) -> Prepared:
 def _first(prepared: Prepared) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     start = time.perf_counter()
     result = prepared.run()
-    about = {"first_s": time.perf_counter() - start, "peak_mb": _memory_mb("VmHWM")}
+    about = {"first_s": time.perf_counter() - start, "peak_mb": _peak_mb(prepared)}
     return about, prepared.arrays(result)
 
 
@@ -103,7 +104,11 @@ def _repeat(prepared: Prepared) -> dict[str, float]:
     if seconds < _LEAST_SECONDS:  # that one was the warm-up
         calls = math.ceil(_LEAST_SECONDS / seconds)
         seconds = timeit.timeit(prepared.run, number=calls) / calls
-    return {"seconds": seconds, "peak_mb": _memory_mb("VmHWM")}
+    return {"seconds": seconds, "peak_mb": _peak_mb(prepared)}
+
+
+def _peak_mb(prepared: Prepared) -> float:
+    return prepared.peak_bytes() / 1e6 if prepared.peak_bytes else _memory_mb("VmHWM")
 
 
 def _memory_mb(field: str) -> float:
@@ -115,24 +120,37 @@ def _memory_mb(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def gemm_rate() -> float:
-    """GFLOP/s of a large float32 matrix product in torch, in a process of its own."""
+def gemm_rates(precisions: Sequence[str]) -> dict[str, float]:
+    """GFLOP/s of a large matrix product in torch in each precision, in a process of its own."""
     with ProcessPoolExecutor(1, _SPAWN, _clean_environment) as pool:
-        return pool.submit(_gemm_rate).result()
+        return dict(zip(precisions, pool.map(_gemm_rate, precisions), strict=True))
 
 
-def _gemm_rate() -> float:
+def _gemm_rate(precision: str) -> float:
     import torch
 
     torch.set_num_threads(cores())
-    matrix = torch.randn(_GEMM_SIZE, _GEMM_SIZE)
-    return 2 * _GEMM_SIZE**3 / min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=_GEMM_REPEATS)) / 1e9
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    device, size = ("cuda", 4 * _GEMM_SIZE) if torch.cuda.is_available() else ("cpu", _GEMM_SIZE)
+    matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32)
+
+    def product() -> None:
+        torch.mm(matrix, matrix)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return 2 * size**3 / min(timeit.repeat(product, number=1, repeat=_GEMM_REPEATS)) / 1e9
 
 
 def _clean_environment() -> None:
     """All cores, default flags, and no compiled program of an earlier run."""
     for name in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
+
+
+def share_gpu() -> None:
+    """For this process and those that it starts: no process takes a GPU's memory ahead of its need."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 
 
 def cores() -> int:

@@ -19,6 +19,8 @@ class Workload(NamedTuple):
     size: int = 224
     steps: int = 1
     compiled: bool = False  # torch.compile too, which takes a minute or two to compile
+    device: Literal["cpu", "gpu"] = "cpu"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 
 
 FULL = (
@@ -34,6 +36,17 @@ FULL = (
     Workload("class visualization, 8 classes, 200 steps", "visualization", 3, 8, steps=200),
     Workload("VGG16 class visualization, 1 class, 50 steps", "visualization", 3, 1, network="vgg16", steps=50),
 )
+GPU = (
+    *(
+        Workload(f"saliency, {size}, {precision}", "saliency", 3, count, device="gpu", precision=precision)
+        for count, size in ((32, "32 images"), (256, "256 images"), (1, "1 image"), (1024, "1024 images"))
+        for precision in ("float32", "tf32", "bfloat16")
+    ),
+    Workload("fooling, 256 images, float32", "fooling", 3, 256, steps=100, device="gpu"),
+    Workload("class visualization, 8 classes, 200 steps, float32", "visualization", 3, 8, steps=200, device="gpu"),
+    Workload("VGG16 saliency, 32 images, tf32", "saliency", 3, 32, network="vgg16", device="gpu", precision="tf32"),
+    Workload("saliency, 256 images, float32, compiled", "saliency", 3, 256, compiled=True, device="gpu"),
+)
 QUICK = (
     Workload("saliency, 1 image", "saliency", 5, 1),
     Workload("saliency, 8 images", "saliency", 5, 8),
@@ -43,10 +56,14 @@ QUICK = (
 
 
 class Prepared(NamedTuple):
-    """`run` is timed and returns when the work is done; `arrays`, which is not, makes of it what is compared."""
+    """`run` is timed and returns when the work is done; `arrays`, which is not, makes of it what is compared.
+
+    `peak_bytes` is the highest use of the accelerator's memory; None on a CPU.
+    """
 
     run: Callable[[], Any]
     arrays: Callable[[Any], dict[str, np.ndarray]]
+    peak_bytes: Callable[[], int] | None = None
 
 
 class Form(NamedTuple):
@@ -76,21 +93,23 @@ _JAXVIZ = [
 
 def forms_of(workload: Workload) -> list[Form]:
     """The forms of a workload; the first, PyTorch as it comes, is the reference of the results of the others."""
+    gpu = workload.device == "gpu"
     if workload.method == "saliency":
         forms = [
             *_torch("torch_forms.saliency", "PyTorch"),
+            *(_torch("torch_forms.saliency", "PyTorch", "CUDA graph") if gpu else []),
             *(_torch("torch_forms.saliency", "PyTorch", "torch.compile") if workload.compiled else []),
             Form("captum, Saliency", "library", "torch_forms.saliency", {"layout": "contiguous", "captum": True}),
             Form("JAX, plain", "jax", "jax_forms.prepare", {"plain": True}),
         ]
     elif workload.method == "fooling":
         forms = [
-            *_torch("torch_forms.fooling", "PyTorch, one by one", batch_size=1),
-            *_torch("torch_forms.fooling", "PyTorch, batch without the finished", batch_size=32),
+            *([] if gpu else _torch("torch_forms.fooling", "PyTorch, one by one", batch_size=1)),
+            *_torch("torch_forms.fooling", "PyTorch, batch without the finished", batch_size=128 if gpu else 32),
             Form("torchattacks, PGDL2", "library", "torch_forms.torchattacks_pgd", {}),
         ]
     else:
-        forms = _torch("torch_forms.visualization", "PyTorch", batch_size=1)
+        forms = [] if gpu else _torch("torch_forms.visualization", "PyTorch", batch_size=1)
         if workload.examples > 1:
             forms += _torch("torch_forms.visualization", "PyTorch, one batch", batch_size=workload.examples)
-    return [*forms[:1], *_JAXVIZ, *forms[1:]]
+    return [*forms[:1], *_JAXVIZ[: 1 if gpu else 2], *forms[1:]]
