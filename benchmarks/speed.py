@@ -25,7 +25,7 @@ TOLERANCES = {
     "map_difference_vgg16": 3e-3,
     "map_jump": 5e-3,
     "map_difference_tf32": 0.2,
-    "map_difference_bfloat16": 0.7,
+    "map_difference_bfloat16": 0.5,
     "fewest_for_median": 8,
     "first_steps": 3,
     "first_scores": 1e-3,

@@ -88,6 +88,13 @@ def quick_processes(quick_option: dict[str, bool]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def three_devices() -> None:
+    """For tests of several devices, on a machine with one accelerator."""
+    if len(jax.devices()) < 3:
+        pytest.skip("needs three devices; the CPUs' are made above: JAX_PLATFORMS=cpu")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of reference images and weights that lies beside the project, never in it."""
     folder = Path(__file__).parents[2] / "shared" / "data"

@@ -106,11 +106,20 @@ def test_page_keeps_what_people_wrote(record, tmp_path):
     assert "error: maps differ" in text
 
 
-def test_page_shows_the_results_in_the_repository(tmp_path):
-    shutil.copy(RESULTS / "speed.json", tmp_path)
-    results.write_page(tmp_path / "speed.json", tolerances=speed.TOLERANCES)
-    measured, _ = (tmp_path / "speed.md").read_text().split("<!-- /measured -->")
-    assert (RESULTS / "speed.md").read_text().startswith(measured)
+@pytest.mark.parametrize("name", ["speed", "speed-gpu"])
+def test_page_shows_the_results_in_the_repository(name, tmp_path):
+    shutil.copy(RESULTS / f"{name}.json", tmp_path)
+    results.write_page(tmp_path / f"{name}.json", tolerances=speed.TOLERANCES)
+    measured, _ = (tmp_path / f"{name}.md").read_text().split("<!-- /measured -->")
+    assert (RESULTS / f"{name}.md").read_text().startswith(measured)
+    for row in results.read(RESULTS / f"{name}.json")["rows"]:
+        assert all(results.ratio(row, form) for form in results.timed(row))
+
+
+def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(results, "_PACKAGES", ("jax", "not-a-package"))
+    assert list(results.machine()["versions"]) == ["jax"]
+    assert "gpu" not in results.machine()
 
 
 def test_the_legend_of_the_plot_names_the_lines_of_both_panels(tmp_path, monkeypatch):
@@ -152,7 +161,7 @@ def test_inputs_have_no_flat_regions(method, squeezenet):
         assert not (np.diff(images, axis=axis) == 0).all(-1).any()
 
 
-@pytest.mark.parametrize("workload", [*workloads.FULL, *workloads.QUICK], ids=lambda workload: workload.name)
+@pytest.mark.parametrize("workload", [*workloads.FULL, *workloads.GPU, *workloads.QUICK], ids=lambda w: w.name)
 def test_the_reference_comes_first_and_names_are_unique(workload):
     names = [form.name for form in workloads.forms_of(workload)]
     assert names[0].endswith(", contiguous")
@@ -174,6 +183,10 @@ def test_maps_that_differ_are_no_agreement():
             compare({"maps": wrong[:2]}, {"maps": maps[:2]})
     with pytest.raises(speed.DisagreementError, match="no reference"):
         compare({"maps": maps}, None)
+    rough = SMALL._replace(precision="bfloat16")
+    assert compare({"maps": maps * 1.4}, {"maps": maps}, rough)["map difference"] == pytest.approx(0.4)
+    with pytest.raises(speed.DisagreementError, match="map difference"):
+        compare({"maps": maps * 1.4}, {"maps": maps}, rough._replace(precision="tf32"))
 
 
 def test_fooling_that_differs_is_no_agreement():

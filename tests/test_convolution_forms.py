@@ -63,7 +63,7 @@ def test_rounding_is_at_most_four_times_that_of_xla(form, size, inputs, outputs)
 
 def primitives(f, *args):
     """How often the program of a CPU has convolutions, and matrix products."""
-    text = jax.jit(jaxviz.accelerate(f)).lower(*args).as_text()
+    text = jax.jit(jaxviz.accelerate(f)).trace(*args).lower(lowering_platforms=("cpu",)).as_text()
     return text.count("stablehlo.convolution"), text.count("stablehlo.dot_general")
 
 

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 import jaxviz
 from jaxviz import data_parallel
 
-pytestmark = pytest.mark.usefixtures("toy_networks")
+pytestmark = pytest.mark.usefixtures("toy_networks", "three_devices")
 
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "collective-broadcast")
 

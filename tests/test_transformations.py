@@ -265,6 +265,7 @@ def class_visualizations_by_adam(model, images, labels, keys):
     return jaxviz.class_visualizations(model, labels, key=keys, init_images=images, num_steps=2, optimizer=ADAM)
 
 
+@pytest.mark.usefixtures("three_devices")
 @jax.numpy_dtype_promotion("standard")  # optax's adam does not keep to the strict one
 @pytest.mark.parametrize("method", [fooling_by_adam, class_visualizations_by_adam])
 def test_an_optimizer_under_shard_map(method):
@@ -275,13 +276,21 @@ def test_an_optimizer_under_shard_map(method):
         np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
+SEVERAL_DEVICES = (
+    with_shard_map, with_shard_map_over_models, with_shard_map_unchecked, with_shard_map_explicit, with_set_mesh,
+    with_data_parallel_of_jit, with_images_split_over_devices, with_pmap,
+)  # fmt: skip
+
+
 @functools.cache
 def plain(method):
     return method(*ARGUMENTS)
 
 
 @pytest.mark.parametrize(("transformation", "method", "cell"), cells())
-def test_cell(transformation, method, cell):
+def test_cell(transformation, method, cell, request):
+    if transformation in SEVERAL_DEVICES:
+        request.getfixturevalue("three_devices")
     if cell == "no":
         with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
             transformation(method)
