@@ -27,10 +27,13 @@ _CLASSES = (76, 1, 13, 31, 130, 285, 323, 985)
 def write_weights(name: str, folder: Path) -> None:
     """Writes `name`-torchvision.safetensors and `name`-jaxviz.safetensors, the same weights in the two layouts.
 
-    Real weights of SqueezeNet 1.1, random ones of VGG16.
+    Real weights of SqueezeNet 1.1, random ones of VGG16 and ResNet-50, whose only file is in torchvision's layout.
     """
+    if name == "resnet50":
+        safetensors.numpy.save_file(_random(name, np.random.default_rng(0)), folder / f"{name}-torchvision.safetensors")
+        return
     if name == "vgg16":
-        state = _random_vgg16(np.random.default_rng(0))
+        state = _random(name, np.random.default_rng(0))
         weights = weights_convert.Weights(convert(state, TORCHVISION[name]), name, "random", "")
     else:
         weights = weights_convert.caffe()
@@ -44,15 +47,23 @@ def to_torchvision(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> d
     return {row.source: np.ascontiguousarray(weights[row.target].transpose(np.argsort(row.axes))) for row in table}
 
 
-def _random_vgg16(random: np.random.Generator) -> dict[str, np.ndarray]:
-    """A state dict in torchvision's layout: He's scale, at which activations neither vanish nor explode; biases too."""
+def _random(name: str, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """A state dict in torchvision's layout: He's scale, at which activations neither vanish nor explode; biases too.
+
+    A batch normalization's scale and variance are around 1.
+    """
     with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in torchvision.models.vgg16().state_dict().items()}
-    return {
-        name: random.standard_normal(shape, np.float32)
-        * np.float32(0.1 if name.endswith("bias") else np.sqrt(2 / np.prod(shape[1:])))
-        for name, shape in shapes.items()
-    }
+        state = torchvision.models.get_model(name).state_dict()
+
+    def values(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) > 1:
+            return random.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        if name.endswith(("bias", "running_mean")):
+            return random.standard_normal(shape, np.float32) * np.float32(0.1)
+        return random.uniform(0.5, 1.5, shape).astype(np.float32)
+
+    counts = {name: np.zeros((), np.int64) for name in state if name.endswith("num_batches_tracked")}
+    return {name: values(name, tuple(tensor.shape)) for name, tensor in state.items() if name not in counts} | counts
 
 
 def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[str, np.ndarray]:

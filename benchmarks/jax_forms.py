@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
 import jaxviz
+from benchmarks.resnet import resnet50
 from benchmarks.worker import cores
 from benchmarks.workloads import SEED, Prepared, Workload
 
@@ -20,6 +22,13 @@ def call_of(method: str, images: Any, labels: Any, steps: int) -> tuple[Any, tup
         return jaxviz.fooling_images, (images, labels), {"max_steps": steps}
     options = {"init_images": images, "num_steps": steps, "bounds": jaxviz.images.IMAGENET_BOUNDS}
     return jaxviz.class_visualizations, (labels,), {"key": jax.random.key(SEED), **options}
+
+
+def load(name: str, folder: Path, dtype: Any = jnp.float32) -> Any:
+    """The network in JAX with the weights that were written."""
+    if name == "resnet50":
+        return resnet50(safetensors.numpy.load_file(folder / f"{name}-torchvision.safetensors"), dtype)
+    return jaxviz.load_model(name, weights=folder / f"{name}-jaxviz.safetensors", dtype=dtype)
 
 
 def prepare(
@@ -37,9 +46,7 @@ def prepare(
     method, arguments, options = call_of(workload.method, images, labels, workload.steps)
     if plain:
         method = _plain_maps
-    weights = folder / f"{workload.network}-jaxviz.safetensors"
-    dtype = jnp.bfloat16 if workload.precision == "bfloat16" else jnp.float32
-    model = jaxviz.load_model(workload.network, weights=weights, dtype=dtype)
+    model = load(workload.network, folder, jnp.bfloat16 if workload.precision == "bfloat16" else jnp.float32)
     if data_parallel:
         method = jaxviz.data_parallel(method)
         model = jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))  # once, as a user of many calls does

@@ -15,7 +15,7 @@ class Workload(NamedTuple):
     method: Literal["saliency", "fooling", "visualization"]
     repeats: int
     examples: int
-    network: Literal["squeezenet1_1", "vgg16"] = "squeezenet1_1"
+    network: Literal["squeezenet1_1", "vgg16", "resnet50"] = "squeezenet1_1"
     size: int = 224
     steps: int = 1
     compiled: bool = False  # torch.compile too, which takes a minute or two to compile
@@ -31,6 +31,7 @@ FULL = (
     Workload("saliency, 8 images of 320 pixels", "saliency", 7, 8, size=320),
     Workload("saliency, 8 images of 448 pixels", "saliency", 7, 8, size=448),
     Workload("VGG16 saliency, 8 images", "saliency", 5, 8, network="vgg16"),
+    Workload("ResNet-50 saliency, 8 images", "saliency", 5, 8, network="resnet50"),
     Workload("fooling, 64 images", "fooling", 3, 64, steps=100),
     Workload("class visualization, 1 class, 200 steps", "visualization", 5, 1, steps=200),
     Workload("class visualization, 8 classes, 200 steps", "visualization", 3, 8, steps=200),

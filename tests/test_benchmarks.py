@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import weights_convert
@@ -19,7 +20,7 @@ torch = pytest.importorskip("torch", reason="the extra `benchmarks` is not insta
 torchvision = pytest.importorskip("torchvision", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import inputs, results, speed, worker, workloads  # noqa: E402
+from benchmarks import inputs, jax_forms, results, speed, worker, workloads  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -104,6 +105,18 @@ def test_page_keeps_what_people_wrote(record, tmp_path):
     assert "| jaxviz | 125 ms | 150 ms to 250 ms | 1 | 2.00 | 128% | 50 MB | 100 MB | 1.0 s | 2.0 s |" in text
     assert "unavailable: no \\| compiler" in text
     assert "error: maps differ" in text
+
+
+def test_resnet50_equals_that_of_torchvision(tmp_path):
+    inputs.write_weights("resnet50", tmp_path)
+    state = load_file(tmp_path / "resnet50-torchvision.safetensors")
+    theirs = torchvision.models.resnet50()
+    theirs.load_state_dict(state)
+    images = np.random.default_rng(0).standard_normal((2, 64, 64, 3), np.float32)
+    with torch.no_grad():
+        expected = theirs.eval()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    ours = jax_forms.load("resnet50", tmp_path)(jnp.asarray(images))
+    np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", ["speed", "speed-gpu"])
@@ -233,7 +246,7 @@ def fake(form, workload, folder):
 
 def test_a_form_that_disagrees_or_dies_is_reported_and_fails_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(worker, "started", fake)
-    monkeypatch.setattr(worker, "gemm_rate", lambda: 100.0)
+    monkeypatch.setattr(worker, "gemm_rates", lambda precisions: dict.fromkeys(precisions, 100.0))
     monkeypatch.setattr(speed, "_SETTLE_SECONDS", 0)
     monkeypatch.setattr(command, "QUICK", (SMALL,))
     done = run("speed", "--quick", "--output", tmp_path)
