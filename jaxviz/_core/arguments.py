@@ -22,14 +22,14 @@ Bounds: TypeAlias = tuple[Bound, Bound]
 Baseline: TypeAlias = ArrayLike | Sequence[float | int]
 
 
-def as_images(images: ArrayLike, *, name: str = "images") -> Float[Array, "n h w c"]:
+def as_images(images: ArrayLike, *, name: str = "images", ndim: int = 4) -> Float[Array, "n *size c"]:
+    """Images (n, h, w, c); with `ndim=3` tokens (n, t, c)."""
     array = as_array(images)
-    if array.ndim == 3:
-        raise ValueError(
-            f"`{name}` must have shape (n, h, w, c), got {array.shape}; add a batch axis with `{name}[None]`."
-        )
-    if array.ndim != 4 or 0 in array.shape:
-        raise ValueError(f"`{name}` must have shape (n, h, w, c), none of them 0, got {array.shape}.")
+    shape = "(n, h, w, c)" if ndim == 4 else "(n, t, c)"
+    if array.ndim == ndim - 1:
+        raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}; add a batch axis with `{name}[None]`.")
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"`{name}` must have shape {shape}, none of them 0, got {array.shape}.")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"`{name}` must be floating point, in the model's input space, got {array.dtype}; "

@@ -13,14 +13,14 @@ import jax
 import jax.core
 import jax.numpy as jnp
 from jax import lax
-from jax.tree_util import Partial, keystr, tree_leaves_with_path
+from jax.tree_util import Partial, keystr, tree_flatten_with_path, tree_leaves_with_path
 from jaxtyping import Array, Bool, Float, Int
 
 Model: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n k"]]
 
 
 def class_score(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""] | None
+    model: Model, image: Float[Array, "*size c"], label: Int[Array, ""] | None
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
     """The score of one class (the prediction for None; NaN for an unknown class), and all scores.
 
@@ -35,7 +35,7 @@ def class_score(
 
 
 def class_loss(
-    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
+    model: Model, image: Float[Array, "*size c"], label: Int[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
     """The cross-entropy of one class (NaN for an unknown class), and all scores.
 
@@ -49,18 +49,19 @@ def class_loss(
 
 def class_gradient(
     model: Model,
-    image: Float[Array, "h w c"],
+    image: Any,
     label: Int[Array, ""] | None,
     *,
     objective: Callable[..., Any] = class_score,
-) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "h w c"]]:
+) -> tuple[Float[Array, ""], Any, Any]:
     """The objective, all scores, and the objective's gradient with respect to the image, from one evaluation.
 
+    An objective is (model, image, label) -> (value, scores). The image may be any pytree that the objective accepts.
     A NaN value gets a NaN gradient: otherwise an unknown class would get a plausible gradient of zeros.
     """
     gradient_function = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (value, scores), gradient = gradient_function(model, image, label)
-    return value, scores, jnp.where(jnp.isnan(value), jnp.nan, gradient)
+    return value, scores, jax.tree.map(lambda leaf: jnp.where(jnp.isnan(value), jnp.nan, leaf), gradient)
 
 
 def largest_magnitude(gradient: Float[Array, "h w c"]) -> Float[Array, "h w"]:
@@ -104,32 +105,71 @@ def working_dtype(dtype: Any) -> Any:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlatModel:
     """A model flattened once per call, since flattening an NNX module takes half a millisecond."""
 
     leaves: list[Any]
     structure: Any = field(metadata={"static": True})  # a PyTreeDef
 
-    def __call__(self, images: Float[Array, "n h w c"]) -> Any:
+    def __call__(self, images: Float[Array, "n ..."]) -> Any:
         return _scores(self, images)
 
 
 # `jit` is used only for its cache: a model is traced once for each shape of images. Inline, so that autodiff and
 # `accelerate` see one flat program.
 @partial(jax.jit, inline=True)
-def _scores(model: FlatModel, images: Float[Array, "n h w c"]) -> Any:
-    module = model.structure.unflatten(model.leaves)
-    before = tree_leaves_with_path(module)
+def _scores(model: FlatModel, images: Float[Array, "n ..."]) -> Any:
+    return apply(model.structure.unflatten(model.leaves), images)
+
+
+def apply(module: Any, images: Float[Array, "n ..."]) -> Any:
+    """The module's output; an error if the call changes the module."""
+    before, structure = tree_flatten_with_path(module)
     scores = module(images)
     after = dict(tree_leaves_with_path(module))
-    for path, leaf in before:
-        if after.get(path) is not leaf:
-            raise ValueError(
-                f"`model` changes its own state at {keystr(path)} when it is called, so it is in training mode: the "
-                f"scores of an image depend on the other images or on chance; call `model.eval()` first."
-            )
+    changed = [path for path, leaf in before if after.get(path) is not leaf]
+    if changed and (changed := _changed(changed, structure, [leaf for _, leaf in before], images)):
+        raise ValueError(
+            f"`model` changes its own state at {keystr(changed[0])} when it is called, so it is in training mode: the "
+            f"scores of an image depend on the other images or on chance; call `model.eval()` first."
+        )
     return scores
+
+
+def _changed(paths: list[Any], structure: Any, leaves: list[Any], images: Array) -> list[Any]:
+    """Those of the paths whose leaf has a new value. Transformations such as `nnx.remat` return equal, new arrays."""
+    after = {}
+
+    def call(leaves: list[Any], images: Array) -> list[Any]:
+        module = structure.unflatten(leaves)
+        module(images)
+        after.update(tree_leaves_with_path(module))
+        return [after.get(path) for path in paths]
+
+    jaxpr = jax.make_jaxpr(call)(leaves, images).jaxpr
+    places = {path: place for place, (path, _) in enumerate(tree_leaves_with_path(structure.unflatten(leaves)))}
+    return [
+        path
+        for path, output in zip(paths, jaxpr.outvars, strict=True)
+        if _origin(jaxpr, output) is not jaxpr.invars[places[path]]
+    ]
+
+
+# Operations of a traced program that call a function
+CALLS = ("jit", "pjit", "closed_call", "checkpoint", "remat2")
+
+
+def _origin(jaxpr: Any, variable: Any) -> Any:
+    """The variable that is passed through calls of functions to this one."""
+    for equation in jaxpr.eqns:
+        if variable in equation.outvars and equation.primitive.name in CALLS:
+            inner = equation.params["jaxpr"]
+            inner = getattr(inner, "jaxpr", inner)
+            source = _origin(inner, inner.outvars[equation.outvars.index(variable)])
+            if source in inner.invars:
+                return _origin(jaxpr, equation.invars[inner.invars.index(source)])
+    return variable
 
 
 def num_classes(model: FlatModel, image_shape: tuple[int, ...], dtype: Any) -> int:

@@ -1,18 +1,20 @@
 """Class visualization (Simonyan et al. 2014, Yosinski et al. 2015): an image with a high class score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from jaxviz._core.arguments import Bounds, Labels, as_bounds, as_images, as_keys, as_labels, as_number, as_size
 from jaxviz._core.model import Model, as_model, class_gradient, class_score, l2_norm, working_dtype
 from jaxviz._core.sharding import jit_over_examples
+from jaxviz._methods.parametrizations import Parametrization
 from jaxviz._rewrite.batching import map_examples
 from jaxviz.images import blur, shift
 
@@ -50,6 +52,8 @@ def class_visualizations(
     blur_sigma: ArrayLike = 0.5,
     bounds: Bounds | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
+    parametrization: Parametrization | None = None,
+    transform: Callable[[Array, Float[Array, "h w c"]], Float[Array, "..."]] | None = None,
     snapshot_every: SupportsIndex | None = None,
 ) -> ClassVisualization:
     r"""Regularized gradient ascent on a class score, from noise or from a given image.
@@ -58,6 +62,13 @@ def class_visualizations(
 
     Each step t = 0, 1, ...: translate x by a random offset of 0 to `max_jitter` pixels on each axis, step, translate
     back, clip to `bounds`, and blur where t is a multiple of `blur_every`. The penalty's gradient at x = 0 is 0.
+
+    With a `parametrization`, x is decoded from parameters and the step is in the parameters, without clipping and blur.
+    With a `transform`, the score is that of `transform(key, x)`, with a new key in each step, and without jitter.
+
+    To visualize a unit, a channel or a direction of a layer instead of a class, pass a model whose scores are its
+    activations: with `features, head = jaxviz.split(model, images, "fire9")`,
+    `lambda images: features(images).mean((1, 2))` is a model whose classes are channels.
 
     Each of `step_size` to `blur_sigma` is one number for all targets, or (n,), one for each. To compute a grid of
     settings as one batch and one compiled program, repeat the target.
@@ -78,6 +89,10 @@ def class_visualizations(
         bounds: (lower, upper) valid values, each a number or one for each channel. By default, no clipping.
         optimizer: an optax gradient transformation that replaces the step above. Build it once; a new one compiles
             again. It receives the negative gradient, so that its descent is an ascent.
+        parametrization: what the step changes, in place of pixels: `jaxviz.fourier()`, `jaxviz.maco()`, or your own
+            `jaxviz.Parametrization`. Not with `init_images` and `bounds`.
+        transform: (key, image (h, w, c)) -> image, such as a random scaling or crop that the class must survive; a new
+            function compiles again.
         snapshot_every: number of steps between snapshots, 1 to `num_steps`; a new value compiles again.
 
     Returns:
@@ -103,6 +118,8 @@ def class_visualizations(
         Array(True, dtype=bool)
     """
     model = as_model(model)
+    if parametrization is not None and (init_images is not None or bounds is not None):
+        raise ValueError("`parametrization` makes its own initial images and bounds; omit `init_images` and `bounds`.")
     if init_images is not None:
         init_images = images = as_images(init_images, name="init_images")
     else:
@@ -133,11 +150,19 @@ def class_visualizations(
         {name: number for name, number in numbers.items() if number.ndim},
         shared={name: number for name, number in numbers.items() if not number.ndim},
         bounds=as_bounds(bounds, images),
+        parametrization=None if parametrization is None else Parametrization(*map(_as_pytree, parametrization)),
+        transform=None if transform is None else _as_pytree(transform),
         image_shape=images.shape[1:],
         num_steps=num_steps,
         optimizer=optimizer,
         snapshot_every=snapshot_every,
     )
+
+
+def _as_pytree(function: Callable[..., Any]) -> Partial:
+    if not callable(function):
+        raise ValueError(f"`parametrization` and `transform` must be functions, got {function!r}.")
+    return function if isinstance(function, Partial) else Partial(function)
 
 
 @jit_over_examples("image_shape", "num_steps", "optimizer", "snapshot_every")
@@ -150,6 +175,8 @@ def _class_visualizations(
     *,
     shared: dict[str, Array],
     bounds: tuple[Float[Array, "1 1 c"], Float[Array, "1 1 c"]] | None,
+    parametrization: Parametrization | None,
+    transform: Callable[..., Array] | None,
     image_shape: tuple[int, int, int],
     num_steps: int,
     optimizer: Any,
@@ -157,46 +184,67 @@ def _class_visualizations(
 ) -> ClassVisualization:
     dtype = jnp.float32 if init_images is None else init_images.dtype
 
+    def decode(parameters: Any) -> Float[Array, "h w c"]:
+        return parameters if parametrization is None else parametrization.decode(parameters)
+
     def visualize(
-        image: Float[Array, "h w c"], target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
+        parameters: Any, target: Int[Array, ""], key: Key[Array, ""], own: dict[str, Array]
     ) -> ClassVisualization:
-        x = image.astype(working_dtype(dtype))
         # Shared numbers stay scalars: under `vmap`, `lax.cond` on one number per example would blur in every step.
         numbers = shared | own
-        step_size, l2_weight = numbers["step_size"].astype(x.dtype), numbers["l2_weight"].astype(x.dtype)
+        if parametrization is None:
+            parameters = parameters.astype(working_dtype(dtype))
 
-        def step(t: Int[Array, ""], carry: tuple[Array, Any, Array, Any]) -> tuple[Array, Any, Array, Any]:
-            x, optimizer_state, scores, snapshots = carry
-            offset = jax.random.randint(jax.random.fold_in(key, t), (2,), 0, numbers["max_jitter"] + 1, jnp.int32)
-            x = shift(x, offset)
-            score, _, gradient = class_gradient(model, x.astype(dtype), target)
-            norm = l2_norm(x)
-            gradient = gradient.astype(x.dtype) - l2_weight * x / jnp.where(norm == 0, 1, norm)
+        def jittered(key: Key[Array, ""], x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+            return shift(x, jax.random.randint(key, (2,), 0, numbers["max_jitter"] + 1, jnp.int32))
+
+        def step(
+            t: Int[Array, ""], carry: tuple[Any, Any, Array, Array | None]
+        ) -> tuple[Any, Any, Array, Array | None]:
+            parameters, optimizer_state, scores, snapshots = carry
+
+            def objective(model: Model, parameters: Any, target: Int[Array, ""]) -> tuple[Array, Array]:
+                x = decode(parameters)
+                seen = (jittered if transform is None else transform)(jax.random.fold_in(key, t), x)
+                score, _ = class_score(model, seen.astype(dtype), target)
+                dtype_of_sum = jnp.promote_types(score.dtype, x.dtype)
+                penalty = numbers["l2_weight"].astype(x.dtype) * l2_norm(x)
+                return score.astype(dtype_of_sum) - penalty.astype(dtype_of_sum), score
+
+            _, score, gradient = class_gradient(model, parameters, target, objective=objective)
             if optimizer is None:
-                update = step_size * gradient
+                updates = jax.tree.map(lambda g: numbers["step_size"].astype(g.dtype) * g, gradient)
             else:
-                update, optimizer_state = optimizer.update(-gradient, optimizer_state, x)
-            x = shift(x + update, -offset)
-            if bounds is not None:
-                x = jnp.clip(x, *bounds)
-            blurs = t % numbers["blur_every"] == 0
-            x = lax.cond(blurs, lambda x: blur(x, numbers["blur_sigma"]), lambda x: x, x)
-            if snapshot_every is not None:
+                descent = jax.tree.map(jnp.negative, gradient)
+                updates, optimizer_state = optimizer.update(descent, optimizer_state, parameters)
+            parameters = jax.tree.map(jnp.add, parameters, updates)
+            if parametrization is None:
+                if bounds is not None:
+                    parameters = jnp.clip(parameters, *bounds)
+                blurs = t % numbers["blur_every"] == 0
+                parameters = lax.cond(blurs, lambda x: blur(x, numbers["blur_sigma"]), lambda x: x, parameters)
+            if snapshots is not None:
                 row = jnp.where((t + 1) % snapshot_every == 0, t // snapshot_every, len(snapshots))
-                snapshots = snapshots.at[row].set(x.astype(dtype), mode="drop")
-            return x, optimizer_state, scores.at[t].set(score), snapshots
+                snapshots = snapshots.at[row].set(decode(parameters).astype(dtype), mode="drop")
+            return parameters, optimizer_state, scores.at[t].set(score), snapshots
 
-        score_dtype = jax.eval_shape(class_score, model, image, target)[0].dtype
+        x = decode(parameters)
+        if x.shape != tuple(image_shape):
+            raise ValueError(f"`parametrization` must decode to an image of shape {image_shape}, got {x.shape}.")
+        score_dtype = jax.eval_shape(class_score, model, x.astype(dtype), target)[0].dtype
         # Zeros like x: inside `jax.shard_map` they vary over the devices as x does.
         scores = jnp.zeros_like(x, shape=num_steps, dtype=score_dtype)
         snapshots = None
         if snapshot_every is not None:
             snapshots = jnp.zeros_like(x, shape=(num_steps // snapshot_every, *x.shape), dtype=dtype)
-        carry = (x, None if optimizer is None else optimizer.init(x), scores, snapshots)
-        x, _, scores, snapshots = lax.fori_loop(0, num_steps, step, carry)
-        return ClassVisualization(x.astype(dtype), scores, snapshots)
+        carry = (parameters, None if optimizer is None else optimizer.init(parameters), scores, snapshots)
+        parameters, _, scores, snapshots = lax.fori_loop(0, num_steps, step, carry)
+        return ClassVisualization(decode(parameters).astype(dtype), scores, snapshots)
 
     noise_keys, jitter_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    if init_images is None:
-        init_images = jax.vmap(lambda key: jax.random.normal(key, image_shape, dtype))(noise_keys)
-    return map_examples(visualize, init_images, targets, jitter_keys, own)
+    start = init_images
+    if parametrization is not None:
+        start = jax.vmap(lambda key: parametrization.init(key, image_shape))(noise_keys)
+    elif init_images is None:
+        start = jax.vmap(lambda key: jax.random.normal(key, image_shape, dtype))(noise_keys)
+    return map_examples(visualize, start, targets, jitter_keys, own)

@@ -4,7 +4,7 @@ A gradient function is traced to a jaxpr once, after autodiff. The jaxpr is eval
 equal, faster operations. The replacements apply only on CPU (`lax.platform_dependent`): on a TPU or a GPU the
 original primitives are faster. A primitive that is not known to be safe to replace stays.
 
-Only this file and `replacements` depend on the internals of jaxprs.
+Only `_rewrite` depends on the internals of jaxprs.
 """
 
 import functools
@@ -13,9 +13,11 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 from jax import Array, lax
-from jax.extend import core, source_info_util
+from jax.extend import core
 
+from jaxviz._rewrite.jaxprs import annotated, bind, compares, is_relu, map_programs
 from jaxviz._rewrite.replacements import replaceable, replacement
+from jaxviz._rewrite.tags import tag_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Platform = Literal["cpu", "tpu"]
@@ -94,27 +96,26 @@ def for_platforms(function: Callable[..., Any], *args: Any) -> Programs:
 
 def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any, platform: _Platform | None) -> list[Any]:
     values: dict[core.Var, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
+    untagged: dict[core.Var, core.Var] = {}  # from a tagged value to the value: tags must not hide what comes before
 
     def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
+        return atom.val if isinstance(atom, core.Literal) else values[untagged.get(atom, atom)]
 
     rectified: dict[core.Var, core.Var] = {}  # from a ReLU's input to its output
     for equation in jaxpr.eqns:
-        source: Any = next((atom for atom in equation.invars if isinstance(atom, core.Var)), None)
+        source: Any = next((untagged.get(atom, atom) for atom in equation.invars if isinstance(atom, core.Var)), None)
+        if tag_of(equation) is not None and source is not None:
+            untagged[equation.outvars[0]] = source
+            continue
         on_tpu = platform == "tpu"
         if on_tpu and equation.primitive.name == "reduce_window_max" and source not in rectified.values():
             values[source] = _kept(values[source])  # the pooling's gradient reads it, too
         inputs = [read(atom) for atom in equation.invars]
-        if on_tpu and source in rectified and _compares(equation, "gt"):
+        if on_tpu and source in rectified and compares(equation, "gt"):
             inputs[0] = values[rectified[source]]  # the ReLU's output serves as mask; its input is no longer needed
-        # Keep the author's annotations of this operation: named scopes, metadata, compute location
-        names = source_info_util.current_name_stack() + equation.source_info.name_stack
-        with (
-            source_info_util.user_context(equation.source_info.traceback, name_stack=names),
-            equation.ctx.manager,
-        ):
+        with annotated(equation):
             outputs = _apply(equation, inputs, platform)
-        if on_tpu and _is_relu(equation):
+        if on_tpu and is_relu(equation):
             outputs, rectified[source] = [_kept(outputs[0])], equation.outvars[0]
         values.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
@@ -129,49 +130,24 @@ def _kept(x: Array) -> Array:
     return lax.optimization_barrier(x) if replaceable([jax.typeof(x)]) else x
 
 
-def _is_relu(equation: Any) -> bool:
-    """Whether this is `jax.nn.relu` inside its custom derivative."""
-    if equation.primitive.name != "custom_jvp_call":
-        return False
-    jaxpr = equation.params["call_jaxpr"].jaxpr
-    while len(jaxpr.eqns) == 1 and jaxpr.eqns[0].primitive.name in ("jit", "pjit"):
-        jaxpr = jaxpr.eqns[0].params["jaxpr"].jaxpr
-    return len(jaxpr.eqns) == 1 and _compares(jaxpr.eqns[0], "max")
-
-
-def _compares(equation: Any, name: str) -> bool:
-    """Whether this is the named primitive of a variable and the number 0."""
-    if equation.primitive.name != name:
-        return False
-    first, second = equation.invars
-    return isinstance(first, core.Var) and isinstance(second, core.Literal) and bool(second.val == 0)
-
-
 def _apply(equation: Any, inputs: list[Any], platform: _Platform | None) -> list[Any]:
-    primitive, params = equation.primitive, equation.params
     if platform == "cpu" and (fast := replacement(equation)) is not None:
         return [fast(*inputs)]
-    if platform is not None and primitive.name in _WITH_JAXPRS:
-        params = {name: _rewritten(value, platform) for name, value in params.items()}
-    outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
-    return list(outputs) if primitive.multiple_results else [outputs]
+    if platform is None or equation.primitive.name not in _WITH_JAXPRS:
+        return bind(equation, inputs)
+
+    def rewritten(program: core.ClosedJaxpr) -> core.ClosedJaxpr:
+        if not _worthwhile(program.jaxpr):
+            return program
+        evaluate = functools.partial(_evaluate, program.jaxpr, program.consts, platform=platform)
+        return jax.make_jaxpr(evaluate)(*program.in_avals)
+
+    return bind(equation, inputs, map_programs(equation.params, rewritten))
 
 
 # Primitives whose parameters contain programs to rewrite. Excluded: custom derivatives (`custom_jvp_call` must stay one
 # call for further differentiation), rematerialization and `shard_map`.
 _WITH_JAXPRS = ("jit", "pjit", "closed_call", "while", "scan", "cond")
-
-
-def _rewritten(value: Any, platform: _Platform) -> Any:
-    """A parameter, with its programs rewritten."""
-    if isinstance(value, core.ClosedJaxpr):
-        if not _worthwhile(value.jaxpr):
-            return value
-        evaluate = functools.partial(_evaluate, value.jaxpr, value.consts, platform=platform)
-        return jax.make_jaxpr(evaluate)(*value.in_avals)
-    if isinstance(value, tuple) and value and all(isinstance(item, core.ClosedJaxpr) for item in value):
-        return tuple(_rewritten(item, platform) for item in value)
-    return value
 
 
 def _worthwhile(jaxpr: core.Jaxpr) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -29,14 +30,10 @@ class Fire(nnx.Module):
         self.expand1x1 = conv(squeeze, expand, 1)
         self.expand3x3 = conv(squeeze, expand, 3)
 
-    def parts(self, x: Float[Array, "n h w c"]) -> list[Float[Array, "n h w e"]]:
-        """The two expansions."""
-        x = nnx.relu(self.squeeze(x))
-        return [nnx.relu(self.expand1x1(x)), nnx.relu(self.expand3x3(x))]
-
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """The two expansions, concatenated along the channels."""
-        return jnp.concatenate(self.parts(x), axis=-1)
+        x = nnx.relu(self.squeeze(x))
+        return jnp.concatenate([nnx.relu(self.expand1x1(x)), nnx.relu(self.expand3x3(x))], axis=-1)
 
 
 class SqueezeNet(nnx.Module):
@@ -93,16 +90,12 @@ class SqueezeNet(nnx.Module):
     def stages(self, images: Float[Array, "n h w 3"]) -> Iterator[tuple[str, Array]]:
         """Yields the name and the activations of each stage, in order; the last is ("scores", (n, k))."""
         check_images(images, self.min_size)
-        # Pooling before the ReLU and before the concatenation gives equal results with less memory traffic: the ReLU's
-        # gradient has a quarter of the positions, and the larger concatenated array is not needed.
-        x = self.conv1(images)
-        yield "conv1", nnx.relu(x)
-        yield "pool1", (x := nnx.relu(max_pool_ceil(x)))
+        yield "conv1", (x := nnx.relu(self.conv1(images)))
+        yield "pool1", (x := checkpoint_name(max_pool_ceil(x), "pool1"))
         for i, fire in enumerate(self.fires, start=2):
-            parts = fire.parts(x)
-            yield f"fire{i}", (x := jnp.concatenate(parts, axis=-1))
+            yield f"fire{i}", (x := checkpoint_name(fire(x), f"fire{i}"))
             if i in self.pooled_fires:
-                yield f"pool{i}", (x := jnp.concatenate([max_pool_ceil(part) for part in parts], axis=-1))
+                yield f"pool{i}", (x := checkpoint_name(max_pool_ceil(x), f"pool{i}"))
         yield "conv10", (x := nnx.relu(self.conv10(x)))
         yield "scores", x.mean((1, 2), dtype=score_dtype(x.dtype))
 

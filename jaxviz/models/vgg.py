@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -59,9 +60,9 @@ class VGG16(nnx.Module):
         x = images
         for i, block in enumerate(self.blocks, start=1):
             for j, conv in enumerate(block, start=1):
-                yield f"conv{i}_{j}", (x := nnx.relu(conv(x)))
-            yield f"pool{i}", (x := nnx.max_pool(x, (2, 2), strides=(2, 2)))
-        yield "average", (x := adaptive_average_pool(x, _POOLED))
+                yield f"conv{i}_{j}", (x := checkpoint_name(nnx.relu(conv(x)), f"conv{i}_{j}"))
+            yield f"pool{i}", (x := checkpoint_name(nnx.max_pool(x, (2, 2), strides=(2, 2)), f"pool{i}"))
+        yield "average", (x := checkpoint_name(adaptive_average_pool(x, _POOLED), "average"))
         yield "fc6", (x := nnx.relu(self.fc6(x.reshape(len(x), -1))))
         yield "fc7", (x := nnx.relu(self.fc7(x)))
         yield "scores", self.fc8(x)
