@@ -15,7 +15,7 @@ from PIL import Image
 
 import jaxviz
 import weights_convert
-from benchmarks.workloads import SEED, Workload
+from benchmarks.workloads import RISE, SEED, Workload
 from weights_convert.tables import TORCHVISION, Row, convert
 
 _MAX_JITTER = 16  # the default of jaxviz
@@ -88,7 +88,8 @@ def inputs(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> dict[
     if workload.method == "fooling":
         return {"images": images, "labels": np.random.default_rng(SEED).integers(0, 1000, workload.examples)}
     scores = jax.lax.map(lambda image: model(image[None])[0], jnp.asarray(images))
-    return {"images": images, "labels": np.asarray(scores).argmax(1)}
+    found = {"images": images, "labels": np.asarray(scores).argmax(1)}
+    return found | _masks(workload) if workload.method == "rise" else found
 
 
 def _crops(random: np.random.Generator, count: int, size: int) -> np.ndarray:
@@ -114,6 +115,21 @@ def _offsets(workload: Workload) -> np.ndarray:
         return jax.vmap(offset)(jnp.arange(workload.steps))
 
     return np.asarray(jax.vmap(of_example)(jnp.arange(workload.examples)), np.int64)
+
+
+def _masks(workload: Workload) -> dict[str, np.ndarray]:
+    """The cells and offsets of the masks of `jaxviz.rise` under the key of `SEED`, for the other forms to repeat."""
+    cell, keep = RISE
+    side = -(-workload.size // cell)
+
+    def of_mask(image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(SEED), image), mask)
+        cells, offset = jax.random.split(key)
+        return jax.random.bernoulli(cells, keep, (side, side)), jax.random.randint(offset, (2,), 0, cell)
+
+    of_image = jax.vmap(of_mask, (None, 0))
+    found = jax.vmap(of_image, (0, None))(jnp.arange(workload.examples), jnp.arange(workload.steps))
+    return dict(zip(("cells", "offsets"), map(np.asarray, found), strict=True))
 
 
 def flop_per_image(workload: Workload, model: Callable[[jax.Array], jax.Array]) -> float:

@@ -27,8 +27,8 @@ _ATTACK_BATCH = 32
 
 def saliency(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, captum: bool = False) -> Prepared:
     """The whole batch at once, as PyTorch users do; by hand or by captum."""
-    model = _network(workload, folder, layout)
-    images, labels = _tensors(workload, arrays, layout)
+    model = network(workload, folder, layout)
+    images, labels = tensors(workload, arrays, layout)
 
     def gradients() -> torch.Tensor:
         x = images.detach().requires_grad_()
@@ -42,13 +42,13 @@ def saliency(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, c
     run = lambda: gradients().amax(1)  # noqa: E731
     if layout == "CUDA graph":
         run = _graph(run)
-    return _prepared(run, lambda maps: {"maps": maps.float().cpu().numpy()})
+    return prepared(run, lambda maps: {"maps": maps.float().cpu().numpy()})
 
 
 def fooling(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, batch_size: int) -> Prepared:
     """Batches from which finished images are dropped; a batch of one is the practical's own loop."""
-    model = _network(workload, folder, layout)
-    images, targets = _tensors(workload, arrays, layout)
+    model = network(workload, folder, layout)
+    images, targets = tensors(workload, arrays, layout)
 
     def run() -> list[torch.Tensor]:
         batches = zip(images.split(batch_size), targets.split(batch_size), strict=True)
@@ -58,7 +58,7 @@ def fooling(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, ba
         steps, fooled = torch.cat(results, dim=1).cpu().numpy()
         return {"steps": steps, "fooled": fooled.astype(bool)}
 
-    return _prepared(run, arrays_of)
+    return prepared(run, arrays_of)
 
 
 def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepared:
@@ -69,10 +69,10 @@ def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepar
     """
     import torchattacks
 
-    network = _network(workload, folder, "contiguous")
-    images, targets = _tensors(workload, arrays, "contiguous")
+    classifier = network(workload, folder, "contiguous")
+    images, targets = tensors(workload, arrays, "contiguous")
     pixels = (images * _STD + _MEAN).clamp(0, 1)
-    model = torch.nn.Sequential(transforms.Normalize(_MEAN.flatten(), _STD.flatten()), network).eval()
+    model = torch.nn.Sequential(transforms.Normalize(_MEAN.flatten(), _STD.flatten()), classifier).eval()
     step_size = _FOOLING_STEP * float(_STD.mean())
     attack = torchattacks.PGDL2(model, eps=1e6, alpha=step_size, steps=workload.steps, random_start=False)
     attack.set_mode_targeted_by_label(quiet=True)
@@ -86,23 +86,23 @@ def torchattacks_pgd(workload: Workload, arrays: Arrays, folder: Path) -> Prepar
             classes = torch.cat([model(x).argmax(1) for x in adversarial.split(_ATTACK_BATCH)])
         return {"steps": np.full(len(targets), workload.steps), "fooled": (classes == targets).cpu().numpy()}
 
-    return _prepared(run, arrays_of)
+    return prepared(run, arrays_of)
 
 
 def visualization(workload: Workload, arrays: Arrays, folder: Path, *, layout: str, batch_size: int) -> Prepared:
     """One class at a time, or all in a batch; from the noise that jaxviz starts from, shifted by the same offsets."""
-    model = _network(workload, folder, layout)
-    images, targets = _tensors(workload, arrays, layout)
+    model = network(workload, folder, layout)
+    images, targets = tensors(workload, arrays, layout)
     offsets = torch.from_numpy(arrays["offsets"])
 
     def run() -> list[torch.Tensor]:
         parts = (tensor.split(batch_size) for tensor in (images, targets, offsets))
         return [_visualize(model, *part) for part in zip(*parts, strict=True)]
 
-    return _prepared(run, lambda scores: {"scores": torch.cat(scores).cpu().numpy()})
+    return prepared(run, lambda scores: {"scores": torch.cat(scores).cpu().numpy()})
 
 
-def _network(workload: Workload, folder: Path, layout: str) -> torch.nn.Module:
+def network(workload: Workload, folder: Path, layout: str) -> torch.nn.Module:
     """The frozen network, "contiguous", "channels_last", "torch.compile" or "CUDA graph" (in channels_last)."""
     torch.set_num_threads(cores())
     torch.backends.cudnn.allow_tf32 = workload.precision == "tf32"  # of convolutions; on by default
@@ -119,7 +119,7 @@ def _network(workload: Workload, folder: Path, layout: str) -> torch.nn.Module:
     return model
 
 
-def _tensors(workload: Workload, arrays: Arrays, layout: str) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(workload: Workload, arrays: Arrays, layout: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Images as (n, c, h, w) in the layout's memory order, and labels."""
     order = torch.channels_last if layout in ("channels_last", "CUDA graph") else torch.contiguous_format
     images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous(memory_format=order)
@@ -130,7 +130,8 @@ def _dtype(workload: Workload) -> torch.dtype:
     return torch.bfloat16 if workload.precision == "bfloat16" else torch.float32
 
 
-def _prepared(run: Callable[[], Any], arrays: Callable[[Any], Arrays]) -> Prepared:
+def prepared(run: Callable[[], Any], arrays: Callable[[Any], Arrays]) -> Prepared:
+    """The work, which returns when it is done on a GPU too."""
     if _DEVICE == "cpu":
         return Prepared(run, arrays)
 

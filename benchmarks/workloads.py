@@ -6,13 +6,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 SEED = 0
+OCCLUSION = 64, 32  # window and stride
+RISE = 28, 0.5  # side of a cell, and its probability to be visible
 
 
 class Workload(NamedTuple):
     """`examples` images of `size` pixels squared, at most `steps` updates each, timed at most `repeats` times."""
 
     name: str
-    method: Literal["saliency", "fooling", "visualization"]
+    method: Literal["saliency", "fooling", "visualization", "grad_cam", "guided", "occlusion", "rise"]
     repeats: int
     examples: int
     network: Literal["squeezenet1_1", "vgg16", "resnet50"] = "squeezenet1_1"
@@ -32,6 +34,10 @@ FULL = (
     Workload("saliency, 8 images of 448 pixels", "saliency", 7, 8, size=448),
     Workload("VGG16 saliency, 8 images", "saliency", 5, 8, network="vgg16"),
     Workload("ResNet-50 saliency, 8 images", "saliency", 5, 8, network="resnet50"),
+    Workload("Grad-CAM, 32 images", "grad_cam", 7, 32),
+    Workload("guided backpropagation, 32 images", "guided", 7, 32),
+    Workload("occlusion, 32 images, 36 windows", "occlusion", 3, 32, steps=36),
+    Workload("RISE, 4 images, 1000 masks", "rise", 3, 4, steps=1000),
     Workload("fooling, 64 images", "fooling", 3, 64, steps=100),
     Workload("class visualization, 1 class, 200 steps", "visualization", 5, 1, steps=200),
     Workload("class visualization, 8 classes, 200 steps", "visualization", 3, 8, steps=200),
@@ -54,6 +60,15 @@ QUICK = (
     Workload("fooling, 8 images", "fooling", 2, 8, steps=100),
     Workload("class visualization, 1 class, 20 steps", "visualization", 3, 1, steps=20),
 )
+
+
+def scaled(maps: np.ndarray, size: int) -> np.ndarray:
+    """Maps as pytorch-grad-cam returns them: resized, each from 0 to 1."""
+    import cv2
+
+    resized = np.stack([cv2.resize(values, (size, size)) for values in maps])
+    resized -= resized.min((1, 2), keepdims=True)
+    return resized / np.maximum(resized.max((1, 2), keepdims=True), 1e-7)
 
 
 class Prepared(NamedTuple):
@@ -103,6 +118,14 @@ def forms_of(workload: Workload) -> list[Form]:
             Form("captum, Saliency", "library", "torch_forms.saliency", {"layout": "contiguous", "captum": True}),
             Form("JAX, plain", "jax", "jax_forms.prepare", {"plain": True}),
         ]
+    elif workload.method == "grad_cam":
+        function = "attribution_forms.grad_cam"
+        forms = [
+            *_torch(function, "captum", library="captum"),
+            *_torch(function, "pytorch-grad-cam", library="pytorch-grad-cam"),
+        ]
+    elif workload.method in ("guided", "occlusion", "rise"):
+        forms = _torch(f"attribution_forms.{workload.method}", "PyTorch" if workload.method == "rise" else "captum")
     elif workload.method == "fooling":
         forms = [
             *([] if gpu else _torch("torch_forms.fooling", "PyTorch, one by one", batch_size=1)),

@@ -46,6 +46,31 @@ def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str])
     return figure
 
 
+def cam_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str]) -> Figure:
+    """Each image above the same image under its class activation map: red is the map's maximum, blue is 0.
+
+    Args:
+        images: (n, h, w, 3).
+        maps: (n, h, w), from `grad_cam`, resized to the images.
+        captions: n texts, one under each image.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxviz import figures
+        >>> figure = figures.cam_figure(jnp.zeros((2, 8, 8, 3)), jnp.ones((2, 8, 8)), ["a cat", "a cup"])
+        >>> len(figure.axes)
+        4
+    """
+    pictures, maps = np.asarray(_images.to_uint8(images)), np.asarray(maps)
+    figure, axes = _grid(2, len(pictures))
+    for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
+        axes[0][column].imshow(picture, interpolation="nearest")
+        axes[0][column].set_xlabel(caption)
+        axes[1][column].imshow(cam_picture(picture, values), interpolation="nearest")
+        axes[1][column].set_xlabel(f"class activation map, red is {values.max():.2g}")
+    return figure
+
+
 def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
     """Original image, fooling image, difference and magnified difference, side by side.
 
@@ -82,6 +107,21 @@ def saliency_picture(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values)
     colored = mpl.colormaps[_COLORMAP](np.clip(values / (_white(values) or 1), 0, 1))
     return (255 * colored[..., :3]).round().astype(np.uint8)
+
+
+def cam_picture(picture: ArrayLike, values: ArrayLike) -> np.ndarray:
+    """A uint8 picture (h, w, 3) under a class activation map (h, w), blue at 0 and red at the maximum.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxviz import figures
+        >>> figures.cam_picture(np.zeros((1, 2, 3), np.uint8), np.array([[0.0, 1.0]])).tolist()
+        [[[0, 0, 64], [64, 0, 0]]]
+    """
+    values = np.asarray(values)
+    colored = mpl.colormaps["jet"](values / (values.max() or 1))[..., :3]
+    grey = np.asarray(picture).mean(-1, keepdims=True) / 255  # colours are the map's alone
+    return (255 * (0.5 * grey + 0.5 * colored)).round().astype(np.uint8)
 
 
 def difference_picture(original: ArrayLike, changed: ArrayLike, *, gain: float = 1.0) -> np.ndarray:

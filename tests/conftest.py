@@ -112,7 +112,7 @@ def compilations(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list
         caplog.clear()
         methods = (
             "_saliency_maps|_fooling_images|_class_visualizations|_pgd|_smooth_grad|_integrated_gradients|"
-            "_perturbation_curve"
+            "_perturbation_curve|_grad_cam|_occlusion|_rise|_expected_gradients"
         )
         return [match[1] for message in messages if (match := re.match(rf"Compiling jit\(({methods})\)", message))]
 

@@ -70,8 +70,43 @@ def deletion_curve(model, images, labels, keys):
     return jaxviz.deletion_curve(model, images, labels, images[..., 0], num_steps=2)
 
 
+def grad_cam(model, images, labels, keys):
+    features, head = jaxviz.split(model, images, "a")
+    return jaxviz.grad_cam(head, features(images), labels)
+
+
+def guided(model, images, labels, keys):
+    return jaxviz.saliency_maps(jaxviz.relu_rule(model, "guided"), images, labels)
+
+
+def occlusion(model, images, labels, keys):
+    return jaxviz.occlusion(model, images, labels, window=4, stride=4)
+
+
+def rise(model, images, labels, keys):
+    return jaxviz.rise(model, images, labels, key=keys, num_masks=2, cell=4)
+
+
+def expected_gradients(model, images, labels, keys):
+    baselines = np.zeros((2, 8, 8, 3), images.dtype)
+    return jaxviz.expected_gradients(model, images, labels, baselines=baselines, key=keys, num_samples=2)
+
+
 ADAM = optax.adam(0.1)
-METHODS = (saliency_maps, smooth_grad, integrated_gradients, fooling_images, pgd, class_visualizations, deletion_curve)
+METHODS = (
+    saliency_maps,
+    smooth_grad,
+    integrated_gradients,
+    fooling_images,
+    pgd,
+    class_visualizations,
+    deletion_curve,
+    grad_cam,
+    guided,
+    occlusion,
+    rise,
+    expected_gradients,
+)
 
 
 def mesh(kind=AxisType.Auto):

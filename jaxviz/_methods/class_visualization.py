@@ -207,7 +207,7 @@ def _class_visualizations(
                 x = decode(parameters)
                 seen = (jittered if transform is None else transform)(jax.random.fold_in(key, t), x)
                 score, _ = class_score(model, seen.astype(dtype), target)
-                dtype_of_sum = jnp.promote_types(score.dtype, x.dtype)
+                dtype_of_sum = np.promote_types(score.dtype, x.dtype)
                 penalty = numbers["l2_weight"].astype(x.dtype) * l2_norm(x)
                 return score.astype(dtype_of_sum) - penalty.astype(dtype_of_sum), score
 
@@ -223,7 +223,7 @@ def _class_visualizations(
                     parameters = jnp.clip(parameters, *bounds)
                 blurs = t % numbers["blur_every"] == 0
                 parameters = lax.cond(blurs, lambda x: blur(x, numbers["blur_sigma"]), lambda x: x, parameters)
-            if snapshots is not None:
+            if snapshots is not None and snapshot_every is not None:
                 row = jnp.where((t + 1) % snapshot_every == 0, t // snapshot_every, len(snapshots))
                 snapshots = snapshots.at[row].set(decode(parameters).astype(dtype), mode="drop")
             return parameters, optimizer_state, scores.at[t].set(score), snapshots

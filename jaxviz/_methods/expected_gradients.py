@@ -72,19 +72,19 @@ def expected_gradients(
             f"got {baselines.dtype} {baselines.shape}."
         )
     keys, num_samples = as_keys(key, images.shape[0]), as_size(num_samples, name="num_samples")
-    return _expected_gradients(model, images, labels, keys, baselines=baselines, num_samples=num_samples)
+    return _expected_gradients((model, baselines), images, labels, keys, num_samples=num_samples)
 
 
 @jit_over_examples("num_samples")
 def _expected_gradients(
-    model: Model,
+    shared: tuple[Model, Float[Array, "m h w c"]],
     images: Float[Array, "n h w c"],
     labels: Int[Array, " n"],
     keys: Key[Array, " n"],
     *,
-    baselines: Float[Array, "m h w c"],
     num_samples: int,
 ) -> Float[Array, "n h w c"]:
+    model, baselines = shared
     dtype = working_dtype(images.dtype)
 
     def attribution(image: Float[Array, "h w c"], label: Int[Array, ""], key: Key[Array, ""]) -> Float[Array, "h w c"]:

@@ -198,5 +198,6 @@ class _Pixels:
 
 def _pixels(decorrelate: bool, bounds: Bounds) -> _Pixels:
     channels = max(np.size(bound) for bound in bounds)
-    lower, upper = as_bounds(bounds, jax.ShapeDtypeStruct((1, 1, 1, channels), jnp.float32))
-    return _Pixels(lower, upper, decorrelate)
+    both = as_bounds(bounds, jax.ShapeDtypeStruct((1, 1, 1, channels), jnp.float32))
+    assert both is not None
+    return _Pixels(*both, decorrelate)

@@ -95,13 +95,13 @@ def for_platforms(function: Callable[..., Any], *args: Any) -> Programs:
 
 
 def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], *args: Any, platform: _Platform | None) -> list[Any]:
-    values: dict[core.Var, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
-    untagged: dict[core.Var, core.Var] = {}  # from a tagged value to the value: tags must not hide what comes before
+    values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
+    untagged: dict[Any, Any] = {}  # from a tagged value to the value: tags must not hide what comes before
 
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else values[untagged.get(atom, atom)]
 
-    rectified: dict[core.Var, core.Var] = {}  # from a ReLU's input to its output
+    rectified: dict[Any, Any] = {}  # from a ReLU's input to its output
     for equation in jaxpr.eqns:
         source: Any = next((untagged.get(atom, atom) for atom in equation.invars if isinstance(atom, core.Var)), None)
         if tag_of(equation) is not None and source is not None:

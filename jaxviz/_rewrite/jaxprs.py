@@ -1,9 +1,10 @@
 """Evaluates a traced program (a jaxpr) with some of its operations changed."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from jax.extend import core, source_info_util
 
 Apply: TypeAlias = Callable[[Any, list[Any]], Sequence[Any]]
@@ -76,12 +77,30 @@ def is_relu(equation: Any) -> bool:
     jaxpr = equation.params["call_jaxpr"].jaxpr
     while len(jaxpr.eqns) == 1 and jaxpr.eqns[0].primitive.name in ("jit", "pjit"):
         jaxpr = jaxpr.eqns[0].params["jaxpr"].jaxpr
-    return len(jaxpr.eqns) == 1 and compares(jaxpr.eqns[0], "max")
+    zeros = zeros_of(jaxpr)
+    others = [equation for equation in jaxpr.eqns if not zeros.issuperset(equation.outvars)]
+    return len(others) == 1 and compares(others[0], "max", zeros)
 
 
-def compares(equation: Any, name: str) -> bool:
-    """Whether this is the named primitive of a variable and the number 0."""
+def compares(equation: Any, name: str, zeros: Container[core.Var] = ()) -> bool:
+    """Whether this is the named primitive of a variable and the number 0; `zeros` are variables of this value."""
     if equation.primitive.name != name:
         return False
     first, second = equation.invars
-    return isinstance(first, core.Var) and isinstance(second, core.Literal) and bool(second.val == 0)
+    return isinstance(first, core.Var) and first not in zeros and _is_zero(second, zeros)
+
+
+def zeros_of(jaxpr: core.Jaxpr) -> set[core.Var]:
+    """The variables of a program that are the number 0 in another form, such as one that varies over devices."""
+    zeros: set[core.Var] = set()
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _SAME_VALUE and all(_is_zero(atom, zeros) for atom in equation.invars):
+            zeros.update(equation.outvars)
+    return zeros
+
+
+_SAME_VALUE = ("broadcast_in_dim", "convert_element_type", "pvary", "pcast")
+
+
+def _is_zero(atom: Any, zeros: Container[core.Var]) -> bool:
+    return bool((np.asarray(atom.val) == 0).all()) if isinstance(atom, core.Literal) else atom in zeros

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxviz._core.arguments import as_array, on_device
 from jaxviz._core.model import FlatModel, Model, as_model
+from jaxviz._core.sharding import jit_over_examples
+from jaxviz._rewrite.batching import map_examples
 from jaxviz._rewrite.programs import Program, trace
 
 
@@ -144,23 +147,23 @@ def split(model: Model, images: ArrayLike | jax.ShapeDtypeStruct, name: str) -> 
         >>> head(features(images)).shape
         (2, 1000)
     """
-    flat, images = as_model(model), _as_batch(images)
-    program = trace(flat, images)
+    flat, batch = as_model(model), _as_batch(images)
+    program = trace(flat, batch)
     iterations = _iterations(program, name)
     if not iterations:
-        raise _unknown(flat, images, name)
+        raise _unknown(flat, batch, name)
     if iterations != [name]:
         raise ValueError(
             f"`name` {name!r} has {len(iterations)} values, one for each iteration; choose one of them, such as "
             f"{iterations[-1]!r}."
         )
     variable = program.cut(name)
-    if variable.aval.shape[:1] != images.shape[:1]:
+    if variable.aval.shape[:1] != batch.shape[:1]:
         raise ValueError(
-            f"`name` {name!r} has shape {variable.aval.shape} for {images.shape[0]} images; its first axis must be the "
+            f"`name` {name!r} has shape {variable.aval.shape} for {batch.shape[0]} images; its first axis must be the "
             f"batch."
         )
-    return Features(flat, name), Head(flat, name, images.shape[1:], jnp.dtype(images.dtype))
+    return Features(flat, name), Head(flat, name, batch.shape[1:], jnp.dtype(batch.dtype))
 
 
 @jax.tree_util.register_dataclass
@@ -173,7 +176,15 @@ class Features:
 
     def __call__(self, images: ArrayLike) -> Array:
         """The activations."""
-        return _features(self, images)
+        if isinstance(images, Tracer):
+            return _features(self, images)
+        return _mapped_features(self, on_device(batch := _as_batch(images), batch.dtype))
+
+
+@jit_over_examples()
+def _mapped_features(features: Features, images: Array) -> Array:
+    """The activations of a batch, evaluated as the methods do it."""
+    return map_examples(lambda image: _features(features, image[None])[0], images)
 
 
 @partial(jax.jit, inline=True)
@@ -200,7 +211,8 @@ class Head:
 
 @partial(jax.jit, inline=True)
 def _head(head: Head, activations: Array) -> Any:
-    images = jax.ShapeDtypeStruct((*activations.shape[:1], *head.image_shape), head.image_dtype)
+    # Zeros like the activations: inside `jax.shard_map` they vary over the same devices
+    images = jnp.zeros_like(activations, shape=(*activations.shape[:1], *head.image_shape), dtype=head.image_dtype)
     program = trace(head.model, images, [head.name])
     variable = program.named[head.name]
     if (activations.shape, activations.dtype) != (variable.aval.shape, variable.aval.dtype):

@@ -20,7 +20,7 @@ class Program(NamedTuple):
 
     closed: core.ClosedJaxpr
     result: Any  # structure of the output
-    named: dict[str, core.Var]  # in the order of computation
+    named: dict[str, Any]  # in the order of computation
     own_derivative: frozenset[str]  # names inside of functions with custom derivatives
     hidden: frozenset[str]  # tags inside of `while` and `cond`, which have no one value
 
@@ -35,7 +35,7 @@ class Program(NamedTuple):
         equations, _ = _needed(jaxpr.eqns, outputs, given)
         return evaluate_part(equations, known | given, outputs, apply=bind)
 
-    def cut(self, name: str) -> core.Var:
+    def cut(self, name: str) -> Any:
         """The variable of this name; an error if the scores do not depend on the images through it alone."""
         variable, jaxpr = self.named[name], self.closed.jaxpr
         if name in self.own_derivative:
@@ -82,7 +82,8 @@ class Program(NamedTuple):
     def _describe(self, variable: core.Var) -> str:
         """The name of a value, or of the nearest named value before it."""
         names = {named: name for name, named in self.named.items()}
-        shape = variable.aval.str_short()
+        aval: Any = variable.aval
+        shape = aval.str_short()
         equations, _ = _needed(self.closed.jaxpr.eqns, [variable])
         for equation in reversed(equations):
             for output in equation.outvars:
@@ -114,15 +115,21 @@ def trace(model: FlatModel, images: Any, wanted: Collection[str] | None = None) 
     Functions, loops over layers and rematerializations that contain a wanted name are inlined, so that each named value
     is a variable of the program. Without `wanted`, all names are.
     """
-    closed, structure = traced(model, images)
     bases = None if wanted is None else {base for name in wanted for base in _bases(name)}
 
     def has_names(equation: Any) -> bool:
         tag = tag_of(equation)
         return tag is not None and (bases is None or tag.name in bases)
 
+    structure = None
+
+    def scores(leaves: list[Any], images: Array) -> list[Any]:
+        nonlocal structure
+        closed, structure = traced(FlatModel(leaves, model.structure), images)
+        return _inlined(closed, has_names, *leaves, images)
+
     with jax.disable_jit(False):
-        flat = jax.make_jaxpr(_inlined(closed, has_names))(*closed.in_avals)
+        flat = jax.make_jaxpr(scores)(model.leaves, images)
     counts: Counter[Tag] = Counter()
     named, own_derivative = {}, set()
     for equation in flat.jaxpr.eqns:
@@ -150,7 +157,9 @@ def _bases(name: str) -> set[str]:
     return {name, unplaced, re.sub(r":\d+$", "", unplaced)}
 
 
-def _inlined(closed: core.ClosedJaxpr, has_names: Callable[[Any], bool]) -> Callable[..., list[Any]]:
+def _inlined(closed: core.ClosedJaxpr, has_names: Callable[[Any], bool], *args: Any) -> list[Any]:
+    """Evaluates a program, with the calls and loops that contain wanted names opened."""
+
     def run(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Iterable[Any], place: str, own: bool) -> list[Any]:
         def apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
             kind, params = equation.primitive.name, equation.params
@@ -184,7 +193,7 @@ def _inlined(closed: core.ClosedJaxpr, has_names: Callable[[Any], bool]) -> Call
             carry, outputs[i] = results[: len(carry)], results[len(carry) :]
         return [*carry, *(jnp.stack(values) for values in zip(*outputs, strict=True))]
 
-    return lambda *args: run(closed.jaxpr, closed.consts, args, "", False)
+    return run(closed.jaxpr, closed.consts, args, "", False)
 
 
 def _needed(

@@ -12,7 +12,7 @@ from jax.extend import core
 from jax.typing import ArrayLike
 
 from jaxviz._core.model import FlatModel, Model, as_model
-from jaxviz._rewrite.jaxprs import any_equation, bind, compares, evaluate, is_relu, map_programs
+from jaxviz._rewrite.jaxprs import bind, compares, evaluate, is_relu, map_programs, zeros_of
 from jaxviz._rewrite.programs import traced
 
 Rule = Literal["guided", "deconv"]
@@ -78,17 +78,21 @@ class ReluRule:
 @partial(jax.jit, inline=True)
 def _scores(model: ReluRule, images: Array) -> Any:
     closed, structure = traced(model.model, images)
-    if not any_equation(closed.jaxpr, _is_relu):
+    if not _has_relu(closed.jaxpr):
         raise ValueError("`model` has no ReLU, so a ReLU rule would change nothing; use the model itself.")
     return jax.tree.unflatten(structure, _evaluate(closed, model.rule, *model.model.leaves, images))
 
 
 def _evaluate(closed: core.ClosedJaxpr, rule: Rule, *args: Any) -> list[Any]:
+    zeros = zeros_of(closed.jaxpr)
+
     def apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
-        if _is_relu(equation):
+        if _is_relu(equation, zeros):
             return [_relu(inputs[0], rule)]
-        if not any(any_equation(inner, _is_relu) for inner in core.jaxprs_in_params(equation.params)):
+        if not any(map(_has_relu, core.jaxprs_in_params(equation.params))):
             return bind(equation, inputs)
+        if equation.primitive.name in ("jit", "pjit", "closed_call"):
+            return _evaluate(equation.params["jaxpr"], rule, *inputs)
         if equation.primitive.name in ("custom_jvp_call", "custom_vjp_call"):
             return bind(equation, inputs)  # its own derivative counts
         return bind(equation, inputs, map_programs(equation.params, changed))
@@ -99,8 +103,16 @@ def _evaluate(closed: core.ClosedJaxpr, rule: Rule, *args: Any) -> list[Any]:
     return evaluate(closed.jaxpr, closed.consts, *args, apply=apply)
 
 
-def _is_relu(equation: Any) -> bool:
-    return is_relu(equation) or compares(equation, "max")
+def _is_relu(equation: Any, zeros: set[core.Var]) -> bool:
+    return is_relu(equation) or compares(equation, "max", zeros)
+
+
+def _has_relu(jaxpr: core.Jaxpr) -> bool:
+    zeros = zeros_of(jaxpr)
+    return any(
+        _is_relu(equation, zeros) or any(map(_has_relu, core.jaxprs_in_params(equation.params)))
+        for equation in jaxpr.eqns
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -6,20 +6,24 @@ Each command imports its own dependencies, so that `--help` does not wait for Fl
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jaxviz._core.files import replacing
-from jaxviz.cli import console
+from jaxviz.cli import console, records
 from jaxviz.cli.batch import batch
+from jaxviz.cli.layers import cam, layers
 from jaxviz.cli.options import (
     Images,
     Json,
+    Label,
+    MapName,
     MethodName,
     ModelName,
     ModelOption,
     Output,
+    ParametrizationName,
     Resize,
     Seed,
     Weights,
@@ -49,31 +53,45 @@ def predict(
     from jaxviz.cli import jobs
 
     network = load(model, weights)
-    records = _run(jobs.predict(network, images, top=top, resize=resize))
+    found = records.run(jobs.predict(network, images, top=top, resize=resize))
     rows = [
-        (Path(record["file"]).name if place == 0 else "", prediction["name"], prediction["index"], _percent(prediction))
-        for record in records
+        (
+            Path(record["file"]).name if place == 0 else "",
+            prediction["name"],
+            prediction["index"],
+            records.percent(prediction),
+        )
+        for record in found
         for place, prediction in enumerate(record.get("classes", []))
     ]
-    console.report(records, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
+    console.report(found, as_json=as_json, columns=("image", "class", "index", "probability"), rows=rows)
 
 
 @app.command()
 def saliency(
     images: Images,
-    label: Annotated[str | None, typer.Option(help="Class, by name or number; by default, the prediction.")] = None,
+    method: Annotated[
+        MapName,
+        typer.Option(help="What a pixel's importance is: its gradient, a variant of it, or the effect of masks."),
+    ] = MapName.gradient,
+    label: Label = None,
     resize: Resize = 256,
     output: Output = Path("jaxviz-output"),
+    seed: Seed = 0,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
     """Write the saliency map of each photograph: STEM-saliency.png."""
     from jaxviz.cli import jobs
+    from jaxviz.cli.attribution import method_of
 
     index = None if label is None else find(label)
     network, output = load(model, weights), console.folder(output)
-    _report(_run(jobs.saliency(network, images, output, label=index, resize=resize)), as_json)
+    work = jobs.saliency(
+        network, images, output, method=method_of(method, seed=seed), name=method.value, label=index, resize=resize
+    )
+    records.report(records.run(work), as_json)
 
 
 @app.command()
@@ -95,12 +113,22 @@ def fool(
     index = find(target)
     options = {"step_size": step_size, "max_steps": max_steps, "confidence": confidence, "resize": resize}
     network, output = load(model, weights), console.folder(output)
-    _report(_run(jobs.fool(network, images, output, target=index, **options)), as_json)
+    records.report(records.run(jobs.fool(network, images, output, target=index, **options)), as_json)
 
 
 @app.command()
 def visualize(
-    classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes, by name or number.")],
+    classes: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLASS...]", help="Classes, by name or number.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer, as `jaxviz layers` names it: visualize its channels instead of classes.")
+    ] = None,
+    channel: Annotated[list[int] | None, typer.Option(help="Channel of the layer; repeatable.")] = None,
+    parametrization: Annotated[
+        ParametrizationName,
+        typer.Option(help="What a step changes: pixels, or the Fourier spectrum or its phase (these two by Adam)."),
+    ] = ParametrizationName.pixels,
     init_image: Annotated[Path | None, typer.Option(help="Photograph to start from, instead of noise.")] = None,
     output: Output = Path("jaxviz-output"),
     size: Annotated[int, typer.Option(min=32, help="Side of the image, in pixels.")] = 224,
@@ -115,10 +143,12 @@ def visualize(
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """Generate an image with a high class score: writes visualize-CLASS.png."""
-    from jaxviz.cli import jobs
+    """Generate an image with a high score of a class or a channel: writes visualize-CLASS.png or -LAYER-CHANNEL.png."""
+    from jaxviz.cli import visualization
 
-    indices = [find(text) for text in classes]
+    if bool(classes) == bool(channel) or bool(channel) != bool(layer):
+        raise ValueError("give classes, or a layer and its channels: `jaxviz visualize --layer fire5 --channel 12`.")
+    indices = channel or [find(text) for text in classes or []]
     options = {
         "size": size,
         "num_steps": num_steps,
@@ -127,9 +157,12 @@ def visualize(
         "max_jitter": max_jitter,
         "blur_every": blur_every,
         "blur_sigma": blur_sigma,
+        "parametrization": parametrization.value,
+        "layer": layer,
     }
     network, output = load(model, weights), console.folder(output)
-    _report(_run(jobs.visualize(network, indices, output, seed=seed, init_image=init_image, **options)), as_json)
+    work = visualization.visualize(network, indices, output, seed=seed, init_image=init_image, **options)
+    records.report(records.run(work), as_json)
 
 
 @app.command()
@@ -141,23 +174,21 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Apply all three methods to two sample photographs: figures, a table and results.json."""
-    from jaxviz.cli import jobs
+    from jaxviz.cli import jobs, visualization
 
     network, output = load(model, weights), console.folder(output)
     photos = _sample_photographs()
-    records = _run(
+    found = records.run(
         [
             *jobs.saliency(network, photos, output),
             *jobs.fool(network, photos, output, target=find("stingray")),
-            *jobs.visualize(network, [find("tarantula")], output, seed=seed),
-            *jobs.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
+            *visualization.visualize(network, [find("tarantula")], output, seed=seed),
+            *visualization.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
         ]
     )
     with replacing(output / "results.json") as temporary:
-        temporary.write_text(
-            json.dumps({"model": model, "weights": weights, "seed": seed, "records": records}, indent=2)
-        )
-    _report(records, as_json)
+        temporary.write_text(json.dumps({"model": model, "weights": weights, "seed": seed, "records": found}, indent=2))
+    records.report(found, as_json)
 
 
 @app.command()
@@ -250,41 +281,9 @@ def report(
     console.report_written(record, output / "index.html", as_json=as_json)
 
 
-app.command()(batch)
+for command in (cam, layers, batch):
+    app.command()(command)
 
 
 def _sample_photographs() -> list[Path]:
     return [Path(str(resources.files("skimage.data") / name)) for name in ("chelsea.png", "coffee.png")]
-
-
-def _run(jobs: list[console.Job]) -> list[console.Record]:
-    """Runs the jobs, as many at once as there are devices."""
-    import jax
-
-    return console.run(jobs, at_once=jax.device_count())
-
-
-def _report(records: list[dict[str, Any]], as_json: bool) -> None:
-    rows = []
-    for record in records:
-        if "output" not in record:
-            continue
-        start = "noise" if record["file"] is None else Path(record["file"]).name
-        if record["method"] == "saliency":
-            result = f"{record['class']['name']}, {_percent(record['class'])}"
-        elif record["method"] == "fool":
-            before, after = record["original"], record["fooled"]
-            result = f"{before['name']}, {_percent(before)} -> {after['name']}, {_percent(after)}"
-            result += f"\n{record['steps']} steps, at most {record['largest_change_in_levels']} of 255 levels"
-        else:
-            target, prediction = record["target"], record["prediction"]
-            result = f"{target['name']}, {_percent(target)}"
-            if prediction["index"] != target["index"]:
-                result += f"\nseen as {prediction['name']}, {_percent(prediction)}"
-        rows.append((record["method"], start, result, "\n".join(Path(name).name for name in record["output"])))
-    columns = ("method", "start", "result", "written")
-    console.report(records, as_json=as_json, columns=columns, rows=rows)
-
-
-def _percent(prediction: dict[str, Any]) -> str:
-    return f"{prediction['probability']:.1%}"

@@ -1,6 +1,6 @@
 """The work of the commands for each image or class: read, compute, write files and a record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from jaxviz import figures, images, labels
 from jaxviz._core.files import stems
 from jaxviz._core.model import Model
 from jaxviz._core.sharding import DataParallel, data_parallel
-from jaxviz._methods.class_visualization import ClassVisualization, class_visualizations
 from jaxviz._methods.fooling import FoolingResult, fooling_images
 from jaxviz._methods.saliency import saliency_maps
+from jaxviz.cli.attribution import Method
 from jaxviz.cli.console import Job, Record
 
 _GAIN = 10.0  # factor of the magnified difference
@@ -70,11 +70,48 @@ def predict(model: Model, paths: Sequence[Path], *, top: int, resize: int) -> li
 
 
 def saliency(
-    model: Model, paths: Sequence[Path], output: Path, *, label: int | None = None, resize: int = 256
+    model: Model,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    method: Method = saliency_maps,
+    name: str = "gradient",
+    label: int | None = None,
+    resize: int = 256,
 ) -> list[Job]:
     """Writes STEM-saliency.png for each image file, for the given class or the prediction."""
-    method = data_parallel(saliency_maps)
-    placed = _placed(model, method)
+    about = {"method": "saliency", "map": name}
+    return _maps(model, paths, output, method, figures.saliency_figure, about, label=label, resize=resize)
+
+
+def cam(
+    model: Model,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    method: Method,
+    about: Record,
+    label: int | None = None,
+    resize: int = 256,
+) -> list[Job]:
+    """Writes STEM-cam.png for each image file, for the given class or the prediction."""
+    about = {"method": "cam", **about}
+    return _maps(model, paths, output, method, figures.cam_figure, about, label=label, resize=resize)
+
+
+def _maps(
+    model: Model,
+    paths: Sequence[Path],
+    output: Path,
+    method: Method,
+    figure: Callable[..., Any],
+    about: Record,
+    *,
+    label: int | None,
+    resize: int,
+) -> list[Job]:
+    method, kind = data_parallel(method), about["method"]
+    placed = placed_model(model, method)
 
     def load(path: Path) -> tuple[Array, Record]:
         image = images.load(path, resize=resize)[0]
@@ -86,12 +123,12 @@ def saliency(
 
     def write(stem: str, loaded: tuple[Array, Record], saliency_map: np.ndarray) -> Record:
         image, class_record = loaded
-        written = output / f"{stem}-saliency.png"
-        figures.save(written, figures.saliency_figure(image[None], saliency_map[None], [_caption(class_record)]))
+        written = output / f"{stem}-{kind}.png"
+        figures.save(written, figure(image[None], saliency_map[None], [_caption(class_record)]))
         return {"class": class_record, "largest": float(saliency_map.max()), "output": [str(written)]}
 
     return [
-        Job(f"saliency {path.name}", _about("saliency", path), partial(load, path), compute, partial(write, stem))
+        Job(f"{kind} {path.name}", {**about, "file": str(path)}, partial(load, path), compute, partial(write, stem))
         for path, stem in zip(paths, stems(paths), strict=True)
     ]
 
@@ -104,7 +141,7 @@ def fool(
     Success is measured on the file: it is read back from disk and classified.
     """
     method = data_parallel(fooling_images)
-    placed = _placed(model, method)
+    placed = placed_model(model, method)
 
     def load(path: Path) -> Array:
         return images.load(path, resize=resize)[0]
@@ -147,68 +184,16 @@ def fool(
         return record
 
     return [
-        Job(f"fool {path.name}", _about("fool", path), partial(load, path), compute, partial(write, stem, path))
+        Job(f"fool {path.name}", about("fool", path), partial(load, path), compute, partial(write, stem, path))
         for path, stem in zip(paths, stems(paths), strict=True)
     ]
 
 
-def visualize(
-    model: Model,
-    targets: Sequence[int],
-    output: Path,
-    *,
-    seed: int,
-    size: int = 224,
-    init_image: Path | None = None,
-    **options: Any,
-) -> list[Job]:
-    """Writes visualize-CLASS.png for each class: the generated image."""
-    method = data_parallel(class_visualizations)
-    placed = _placed(model, method)
-
-    def load(target: int) -> tuple[int, Array | None]:
-        if init_image is None:
-            return target, None
-        return target, images.load(init_image, size=size, resize=max(size, 256))[0]
-
-    def compute(loaded: list[tuple[int, Array | None]]) -> list[ClassVisualization]:
-        indices, starts = zip(*loaded, strict=True)
-        result = method(
-            placed,
-            indices,
-            # depends only on the class and the seed, not on the other classes
-            key=jnp.stack([jax.random.fold_in(jax.random.key(seed), 0)] * len(indices)),
-            init_images=None if init_image is None else jnp.stack(starts),
-            image_shape=(size, size, 3),
-            bounds=images.IMAGENET_BOUNDS,
-            **options,
-        )
-        made, scores = jax.device_get((result.images, result.scores))
-        return [ClassVisualization(image, climb, None) for image, climb in zip(made, scores, strict=True)]
-
-    def write(target: int, loaded: tuple[int, Array | None], result: ClassVisualization) -> Record:
-        written = output / f"visualize-{labels.name(target).replace(' ', '-').replace('/', '-')}.png"
-        images.save(written, result.images)
-        image = jnp.asarray(result.images)
-        return {
-            "target": class_of(model, image, target),
-            "prediction": classify(model, image)[0],
-            "seed": seed,
-            "scores": [float(score) for score in result.scores],
-            "output": [str(written)],
-        }
-
-    about = _about("visualize", init_image)
-    return [
-        Job(f"visualize {labels.name(target)}", about, partial(load, target), compute, partial(write, target))
-        for target in targets
-    ]
-
-
-def _placed(model: Model, method: DataParallel[..., Any]) -> Model:
+def placed_model(model: Model, method: DataParallel[..., Any]) -> Model:
     """The model, copied once to every device of the method, instead of in every call."""
     return jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))
 
 
-def _about(method: str, path: Path | None) -> Record:
+def about(method: str, path: Path | None) -> Record:
+    """The first entries of a record."""
     return {"method": method, "file": None if path is None else str(path)}

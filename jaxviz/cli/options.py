@@ -31,12 +31,41 @@ class MethodName(StrEnum):
     visualize = "visualize"
 
 
+class ParametrizationName(StrEnum):
+    """What a step of `jaxviz visualize` changes."""
+
+    pixels = "pixels"
+    fourier = "fourier"
+    maco = "maco"
+
+
+class MapName(StrEnum):
+    """The methods of `jaxviz saliency`."""
+
+    gradient = "gradient"
+    smooth = "smooth"
+    integrated = "integrated"
+    guided = "guided"
+    occlusion = "occlusion"
+    rise = "rise"
+
+
+class VariantName(StrEnum):
+    """The variants of `jaxviz cam`."""
+
+    grad_cam = "grad_cam"
+    grad_cam_plus_plus = "grad_cam++"
+    hires_cam = "hires_cam"
+    layer_cam = "layer_cam"
+
+
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, in any format that Pillow reads.")]
 ModelOption = Annotated[ModelName, typer.Option("--model", help="The network.")]
 Weights = Annotated[
     str | None,
     typer.Option(help='"caffe", "torchvision", or a .safetensors or .pth file; the default depends on the network.'),
 ]
+Label = Annotated[str | None, typer.Option(help="Class, by name or number; by default, the prediction.")]
 Resize = Annotated[
     int,
     typer.Option(
