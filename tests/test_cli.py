@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 from jax.tree_util import Partial
 from PIL import Image
 
@@ -298,3 +299,85 @@ def test_without_a_part_of_the_extra(command, toy, monkeypatch):
     assert result.code == 1
     assert 'pip install "jaxviz[app]"' in result.err
     assert "skimage" in result.err
+
+
+def figure_pixels(record):
+    with Image.open(record["output"][0]) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_layers_are_listed_by_name_and_shape(command):
+    records = command("layers", "--json").records
+    assert {"name": "fire9", "shape": [13, 13, 512]} in records
+    assert "13 x 13 x 512" in command("layers").out
+
+
+@pytest.mark.parametrize("variant", ["grad_cam", "layer_cam"])
+def test_cam_writes_the_map_of_the_layer(command, squeezenet, variant):
+    result = command("cam", CHELSEA, COFFEE, "--layer", "fire8", "--variant", variant, "--json")
+    assert result.code == 0
+    batch = images.load([CHELSEA, COFFEE])
+    features, head = jaxviz.split(squeezenet, batch, "fire8")
+    labels = [record["class"]["index"] for record in result.records]
+    maps = jaxviz.grad_cam(head, features(batch), labels, variant=variant)
+    largest = jax.image.resize(maps, (2, 224, 224), "linear").max((1, 2))
+    for record, expected in zip(result.records, largest, strict=True):
+        assert (record["method"], record["layer"], record["variant"]) == ("cam", "fire8", variant)
+        np.testing.assert_allclose(record["largest"], expected, rtol=1e-3)
+        assert figure_pixels(record).std() > 10
+
+
+def test_cam_of_an_unknown_layer_names_the_near_ones(command):
+    result = command("cam", CHELSEA, "--layer", "fire10")
+    assert result.code == 1
+    assert "'fire10' is unknown; near it are 'fire1" in result.err or "'fire9'" in result.err
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("method", ["smooth", "integrated", "occlusion", "rise"])
+def test_saliency_by_each_method(command, method):
+    result = command("saliency", CHELSEA, "--method", method, "--label", "stingray", "--json")
+    assert result.code == 0
+    [record] = result.records
+    assert (record["method"], record["map"]) == ("saliency", method)
+    assert record["largest"] > 0
+    assert figure_pixels(record).std() > 10
+
+
+@pytest.mark.usefixtures("toy")
+def test_guided_saliency_of_a_model_without_relu_says_so(command):
+    result = command("saliency", CHELSEA, "--method", "guided")
+    assert result.code == 1
+    assert "has no ReLU" in result.err
+
+
+@jax.numpy_dtype_promotion("standard")  # optax's adam does not keep to the strict one
+def test_visualize_channels_of_a_layer(command, squeezenet):
+    layer = "fires/3/expand3x3"  # before the ReLU: no channel is inactive
+    options = ("--size", "64", "--num-steps", "3", "--parametrization", "fourier", "--json")
+    result = command("visualize", "--layer", layer, "--channel", "3", "--channel", "12", *options)
+    assert result.code == 0
+    for record, channel in zip(result.records, (3, 12), strict=True):
+        assert (record["layer"], record["channel"], len(record["scores"])) == (layer, channel, 3)
+        assert Path(record["output"][0]).name == f"visualize-fires-3-expand3x3-{channel}.png"
+        image = images.load(record["output"][0], size=64, resize=64)
+        activations = jaxviz.capture(squeezenet, image, [layer])[layer]
+        np.testing.assert_allclose(record["activation"], activations[0, ..., channel].mean(), rtol=0.1, atol=0.1)
+    assert f"{layer}, channel 3" in command("visualize", "--layer", layer, "--channel", "3", *options[:-1]).out
+
+
+def test_an_inactive_channel_is_an_error_that_says_what_to_do(command, monkeypatch):
+    inactive = Partial(lambda w, x: checkpoint_name(jax.nn.relu(0 * x - 1), "off").mean((1, 2)) @ w, WEIGHTS)
+    monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: inactive)
+    result = command("visualize", "--layer", "off", "--channel", "2", "--size", "64", "--num-steps", "1")
+    assert result.code == 1
+    assert "inactive from the start, so its gradient is zero; take a layer before the ReLU" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--layer", "fire5"), ("--channel", "3"), ("snail", "--layer", "fire5", "--channel", "3")]
+)
+def test_visualize_needs_classes_or_a_layer_and_channels(command, arguments):
+    result = command("visualize", *arguments)
+    assert result.code == 1
+    assert "give classes, or a layer and its channels" in result.err

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 from jax.tree_util import Partial
 from jinja2 import UndefinedError
 from PIL import Image
@@ -48,7 +49,7 @@ def small_network(name: str, seed: int) -> Network:
         x = jax.lax.conv_general_dilated(
             images, weights["conv"]["kernel"], (4, 4), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        x = jax.nn.relu(x).mean((1, 2))
+        x = checkpoint_name(jax.nn.relu(x), "features").mean((1, 2))
         return x @ weights["fc"]["kernel"] + weights["fc"]["bias"][None]
 
     weights = {
@@ -59,7 +60,7 @@ def small_network(name: str, seed: int) -> Network:
         },
     }
     layers = {"fc": "0/fc", "conv": "0/conv"}
-    return Network(name, Partial(model, weights), "drawn at random", "0" * 64, layers)
+    return Network(name, Partial(model, weights), "drawn at random", "0" * 64, layers, "features")
 
 
 def write(networks, paths, output, **options):

@@ -113,6 +113,7 @@ def test_vgg16_of_full_size_goes_the_same_way(tmp_path, monkeypatch):
     assert record["about"]["networks"] == [{"name": "VGG16", "source": "drawn at random", "sha256": "f" * 64}]
     numbers = record["sections"]["sanity_checks"]["numbers"]["VGG16"]
     assert len(numbers["layers"]) == 16
-    assert all(-1 <= value <= 1 for (value,) in numbers["rank_correlations"])
+    assert list(numbers["rank_correlations"]) == ["gradient", "guided backpropagation", "Grad-CAM"]
+    assert all(-1 <= value <= 1 for (value,) in numbers["rank_correlations"]["gradient"])
     assert list(record["sections"]) == ["photographs", "saliency", "sanity_checks", "fooling", "visualization"]
     assert (tmp_path / "index.html").exists()

@@ -146,7 +146,7 @@ def test_noise():
 
 
 def test_faithfulness():
-    areas = dict(zip((*faithfulness.MAPS, *faithfulness.CONTROLS), (0.1, 0.2, 0.3, 0.25, 0.4), strict=True))
+    areas = dict(zip((*faithfulness.MAPS, *faithfulness.CONTROLS), (0.1, 0.2, 0.3, 0.28, 0.29, 0.25, 0.4), strict=True))
     orders = {order: {"auc": [area, area], "mean_auc": area} for order, area in areas.items()}
     verdicts = {"deletion": faithfulness.verdict(orders, -1), "insertion": faithfulness.verdict(orders, 1)}
     tangent = {"median_share": [1.0, 0.15]}
@@ -166,7 +166,7 @@ def test_faithfulness():
     ("last", "verdict"), [(0.1, "depend on what the network has learned"), (0.5, "structure"), (0.9, "hardly depend")]
 )
 def test_sanity_checks(last, verdict):
-    numbers = {"net": {"layers": ["fc", "conv"], "rank_correlations": [[0.8, 0.8], [last, None]]}}
+    numbers = {"net": {"layers": ["fc", "conv"], "rank_correlations": {"gradient": [[0.8, 0.8], [last, None]]}}}
     words = finding("sanity_checks", numbers)
     assert verdict in words
     assert f"{last:.2f} when all 2 are" in words

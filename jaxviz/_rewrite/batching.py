@@ -85,16 +85,20 @@ def _queue(
 ) -> _T:
     count = _size(examples)
     lanes = jax.core.min_dim(lanes, count)  # `min` that also accepts a symbolic size
+    # The queue and the results are rows: a TPU would pad the three channels of images to 128 in every read and write.
+    rows = _as_rows(examples)
 
     def at(index: Array) -> Any:
-        return jax.tree.map(lambda leaf: leaf[jnp.minimum(index, count - 1)], examples)
+        index = jnp.minimum(index, count - 1)
+        return jax.tree.map(lambda row, leaf: row[index].reshape(-1, *leaf.shape[1:]), rows, examples)
 
     def step(carry: Any) -> Any:
         state, index, waiting, results = carry
         state = jax.vmap(advance)(state, *at(index))
         done = state.done & (index < count)
         row = jnp.where(done, index, count)  # past the end: dropped
-        results = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), results, jax.vmap(result)(state))
+        new = _as_rows(jax.vmap(result)(state))
+        results = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), results, new)
         index = jnp.where(done, jnp.minimum(waiting + jnp.cumsum(done) - 1, count), index)
         state = jax.tree.map(
             lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
@@ -107,10 +111,16 @@ def _queue(
     zero = jnp.zeros_like(jax.tree.leaves(examples)[0], shape=(), dtype=int)
     index = zero + jnp.arange(lanes)
     state = jax.vmap(start)(*at(index))
-    results = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=(count, *leaf.shape[1:])), jax.vmap(result)(state))
+    first = jax.vmap(result)(state)
+    results = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=(count, *leaf.shape[1:])), _as_rows(first))
     carry = (state, index, zero + lanes, results)
     *_, results = lax.while_loop(lambda carry: (carry[1] < count).any(), step, carry)
-    return results
+    return jax.tree.map(lambda row, leaf: row.reshape(count, *leaf.shape[1:]), results, first)
+
+
+def _as_rows(examples: Any) -> Any:
+    """Each array as (n, values)."""
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0], -1), examples)
 
 
 def _first(examples: Any) -> Any:

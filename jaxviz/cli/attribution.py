@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from jaxviz._core.arguments import Labels
 from jaxviz._core.model import Model
 from jaxviz._methods.cam import Variant, grad_cam
 from jaxviz._methods.integrated_gradients import integrated_gradients
@@ -28,19 +29,19 @@ def method_of(name: MapName, *, seed: int) -> Method:
     def keys(images: Images) -> Array:
         return jnp.stack([jax.random.fold_in(jax.random.key(seed), 0)] * len(images))
 
-    def smooth(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def smooth(model: Model, images: Images, labels: Labels) -> Maps:
         return smooth_grad(model, images, labels, key=keys(images))
 
-    def integrated(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def integrated(model: Model, images: Images, labels: Labels) -> Maps:
         return jnp.abs(integrated_gradients(model, images, labels).sum(-1))
 
-    def guided(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def guided(model: Model, images: Images, labels: Labels) -> Maps:
         return saliency_maps(relu_rule(model, "guided"), images, labels)
 
-    def occluded(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def occluded(model: Model, images: Images, labels: Labels) -> Maps:
         return resized(jax.nn.relu(occlusion(model, images, labels)), images)
 
-    def masked(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def masked(model: Model, images: Images, labels: Labels) -> Maps:
         maps = rise(model, images, labels, key=keys(images))
         return maps - maps.min((1, 2), keepdims=True)  # every pixel has the mean probability in common
 
@@ -57,7 +58,7 @@ def method_of(name: MapName, *, seed: int) -> Method:
 def cam_of(layer: str, *, variant: Variant) -> Method:
     """The class activation map of a layer, resized to the images."""
 
-    def cam(model: Model, images: Images, labels: Int[Array, " n"]) -> Maps:
+    def cam(model: Model, images: Images, labels: Labels) -> Maps:
         features, head = split(model, images, layer)
         activations = features(images)
         if activations.ndim != 4:

@@ -15,6 +15,7 @@ _VGG = {
     **{name: name for name in ("fc8", "fc7", "fc6")},
     **{f"conv{b}_{c}": f"blocks/{b - 1}/{c - 1}" for b in (5, 4, 3, 2, 1) for c in range(3 if b > 2 else 2, 0, -1)},
 }
+_CAM_LAYERS = {"vgg16": "conv5_3"}  # the last layer that is an image; of a SqueezeNet, fire9
 _LAYERS = {"squeezenet1_0": _SQUEEZENET, "squeezenet1_1": _SQUEEZENET, "vgg16": _VGG}
 
 
@@ -26,6 +27,7 @@ class Network(NamedTuple):
     source: str  # of the weights
     sha256: str  # of the file that they are from
     layers: Mapping[str, str]  # those with weights, the last one first: name -> beginning of their leaves' paths
+    cam_layer: str  # the layer of Grad-CAM
 
 
 def load(names: Sequence[str]) -> list[Network]:
@@ -47,5 +49,6 @@ def load(names: Sequence[str]) -> list[Network]:
         if architectures.count(name) > 1:  # told apart by their weights
             title += f" ({Path(source).stem if source else 'default'})"
         model = weights.filled(network_weights, jnp.float32)
-        networks.append(Network(title, model, network_weights.source, network_weights.source_sha256, _LAYERS[name]))
+        about = network_weights.source, network_weights.source_sha256
+        networks.append(Network(title, model, *about, _LAYERS[name], _CAM_LAYERS.get(name, "fire9")))
     return networks

@@ -16,7 +16,8 @@ from jaxviz.report.text import number
 TITLE = "A limit: local and linear"
 PAGES = {"faithfulness": ("Question 2", TITLE)}
 QUICK = {"num_steps": 7}
-MAPS, CONTROLS = ("gradient", "SmoothGrad", "integrated gradients"), ("centre first", "random")
+MAPS = ("gradient", "SmoothGrad", "integrated gradients", "guided backpropagation", "Grad-CAM")
+CONTROLS = ("centre first", "random")
 
 
 def measure(
@@ -34,7 +35,8 @@ def measure(
     shares = (scores[:, 1:] - scores[:, :1]) / np.maximum(slopes[:, None] * np.asarray(distances), 1e-9)
     centre = np.broadcast_to(centre_map(images.shape[1:]), images.shape[:3])
     noise = np.random.default_rng(study.seed).random(images.shape[:3], np.float32)
-    orders = {**done["noise"].arrays[network.name], "centre first": centre, "random": noise}
+    maps = done["saliency"].arrays[network.name] | done["noise"].arrays[network.name]
+    orders = {kind: maps[kind] for kind in MAPS} | {"centre first": centre, "random": noise}
     tangent = {"scores": scores.tolist(), "slopes": slopes.tolist(), "shares_of_predicted_gain": shares.tolist()}
     numbers = {"tangent": {**tangent, "median_share": np.median(shares, axis=0).tolist()}, "verdicts": {}}
     examples = np.tile(images, (len(orders), 1, 1, 1)), np.tile(labels, len(orders)), np.concatenate([*orders.values()])

@@ -7,40 +7,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz import saliency_maps
 from jaxviz.figures import saliency_picture
 from jaxviz.report.metrics import rank_correlation
-from jaxviz.report.study import normalized
 from jaxviz.report.text import mean, number
+from jaxviz.report.topics.saliency import maps_of
 
 TITLE = "A sanity check: does the map depend on the weights?"
 PAGES = {"sanity_checks": ("Question 2", TITLE)}
 
 
 def measure(study, network, done):
-    """Maps of networks whose layers are randomized one after the other, from the last one on."""
+    """Maps of each kind, of networks whose layers are randomized one after the other, from the last one on."""
     trained, model = done["saliency"].arrays[network.name], network.model
-    stages, correlations = [trained], []
+    stages, correlations = [trained], {kind: [] for kind in trained}
     for place, path in enumerate(network.layers.values()):
         model = randomized(model, path, seed=[study.seed, place])
-        stages.append(study.run(saliency_maps, model, normalized(study.pixels), study.labels(done)))
-        correlations.append([rank_correlation(*pair) for pair in zip(trained, stages[-1], strict=True)])
-    return {"layers": list(network.layers), "rank_correlations": correlations}, [stage[0] for stage in stages]
+        stages.append(maps_of(study, network, model, study.labels(done)))
+        for kind, maps in stages[-1].items():
+            correlations[kind].append([rank_correlation(*pair) for pair in zip(trained[kind], maps, strict=True)])
+    first = {kind: [stage[kind][0] for stage in stages] for kind in trained}
+    return {"layers": list(network.layers), "rank_correlations": correlations}, first
 
 
 def figures(study, network, numbers, maps, draw):
     """The maps of the first photograph, and the mean correlation over the layers."""
-    stages = ["trained", *(f"… {layer}" for layer in numbers["layers"])]
-    values = [1.0, *(correlations[0] for correlations in numbers["rank_correlations"])]
-    captions = [f"{stage}: {number(value)}" for stage, value in zip(stages, values, strict=True)]
-    row = f"map of {study.photos[0].name}, randomized layers, rank correlation with the trained network's map"
-    means = np.array([1.0, *map(mean, numbers["rank_correlations"])], float)
-    lowest = min(-0.1, np.nanmin(means) - 0.05)
+    stages, rows, means = ["trained", *(f"… {layer}" for layer in numbers["layers"])], {}, {}
+    for kind, correlations in numbers["rank_correlations"].items():
+        values = [1.0, *(of_layer[0] for of_layer in correlations)]
+        captions = [f"{stage}: {number(value)}" for stage, value in zip(stages, values, strict=True)]
+        row = f"{kind}, {study.photos[0].name}: randomized layers, rank correlation with the trained network's map"
+        rows[row] = zip(map(saliency_picture, maps[kind]), captions, strict=True)
+        means[kind] = np.array([1.0, *map(mean, correlations)], float)
+    lowest = min(-0.1, *(np.nanmin(values) - 0.05 for values in means.values()))
     labels = ("randomized layers, from the last one on", "mean rank correlation")
     return {
-        "maps": draw.pictures("cascade", {row: zip(map(saliency_picture, maps), captions, strict=True)}),
+        "maps": draw.pictures("cascade", rows),
         "curve": draw.plot(
-            "cascade-curve", range(len(means)), {network.name: means}, labels, lambda axes: axes.set_ylim(lowest, 1.05)
+            "cascade-curve", range(len(stages)), means, labels, lambda axes: axes.set_ylim(lowest, 1.05)
         ),
     }
 
