@@ -40,7 +40,8 @@ def visualize(
     else:
         import optax
 
-        options["parametrization"], rate = {"fourier": (fourier(scale=0.1), 0.05), "maco": (maco(), 1.0)}[parametrization]
+        make = {"fourier": (fourier(scale=0.1), 0.05), "maco": (maco(), 1.0)}
+        options["parametrization"], rate = make[parametrization]
         options |= {"optimizer": optax.adam(rate), "l2_weight": 0}
     placed = placed_model(scored, method)
 
