@@ -85,8 +85,8 @@ def _queue(
 ) -> _T:
     count = _size(examples)
     lanes = jax.core.min_dim(lanes, count)  # `min` that also accepts a symbolic size
-    # The queue and the results are rows, since a TPU pads the last axis of an array to 128 elements. With 3 channels last,
-    # a step of SqueezeNet 1.1 in bfloat16 accesses 20.5 GB instead of 11.1 GB (v5e, by the compiler's count).
+    # The queue and the results are rows, since a TPU pads the last axis of an array to 128 elements. With 3 channels
+    # last, a step of SqueezeNet 1.1 in bfloat16 accesses 20.5 GB instead of 11.1 (v5e, by the compiler's count).
     rows = _as_rows(examples)
 
     def at(index: Array) -> Any:
