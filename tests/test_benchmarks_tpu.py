@@ -112,7 +112,7 @@ def test_the_compiler_counts_the_body_of_a_loop_once(compiled):
 @needs_libtpu
 def test_a_slice_gets_the_forms_for_tpus(compiled):
     """Pooling as it was, ReLUs written once, all images of a chip at once, and of fooling's queue 128."""
-    assert compiled["saliency"] == [3, 3, 28, 0, True, False]
+    assert compiled["saliency"] == [5, 5, 30, 0, True, False]
     assert (compiled["fooling"][0], compiled["fooling"][-2:]) == (5, [False, True])
 
 

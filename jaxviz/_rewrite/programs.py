@@ -67,10 +67,10 @@ class Program(NamedTuple):
         """The values that join what depends on a variable, without depending on it, but on the images."""
         after, of_images = {variable}, self._depends({self.images})
         for equation in equations:
-            inputs = _variables(equation.invars)
-            if inputs & after:
+            if _variables(equation.invars) & after:
                 after.update(equation.outvars)
-                yield from (self._describe(other) for other in inputs - after if other in of_images)
+                others = (atom for atom in equation.invars if isinstance(atom, core.Var))
+                yield from (self._describe(other) for other in others if other in of_images - after)
 
     def _depends(self, variables: set[core.Var]) -> set[core.Var]:
         depends = set(variables)

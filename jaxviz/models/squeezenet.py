@@ -95,7 +95,9 @@ class SqueezeNet(nnx.Module):
         for i, fire in enumerate(self.fires, start=2):
             yield f"fire{i}", (x := checkpoint_name(fire(x), f"fire{i}"))
             if i in self.pooled_fires:
-                yield f"pool{i}", (x := checkpoint_name(max_pool_ceil(x), f"pool{i}"))
+                # One expansion at a time: the gradient of the pooling then does not need the joined array
+                pooled = [max_pool_ceil(part) for part in jnp.split(x, 2, axis=-1)]
+                yield f"pool{i}", (x := checkpoint_name(jnp.concatenate(pooled, axis=-1), f"pool{i}"))
         yield "conv10", (x := nnx.relu(self.conv10(x)))
         yield "scores", x.mean((1, 2), dtype=score_dtype(x.dtype))
 
