@@ -30,10 +30,12 @@ def write_weights(name: str, folder: Path) -> None:
     Real weights of SqueezeNet 1.1, random ones of VGG16 and ResNet-50, whose only file is in torchvision's layout.
     """
     if name == "resnet50":
-        safetensors.numpy.save_file(_random(name, np.random.default_rng(0)), folder / f"{name}-torchvision.safetensors")
+        safetensors.numpy.save_file(
+            random_state(name, np.random.default_rng(0)), folder / f"{name}-torchvision.safetensors"
+        )
         return
     if name == "vgg16":
-        state = _random(name, np.random.default_rng(0))
+        state = random_state(name, np.random.default_rng(0))
         weights = weights_convert.Weights(convert(state, TORCHVISION[name]), name, "random", "")
     else:
         weights = weights_convert.caffe()
@@ -47,7 +49,7 @@ def to_torchvision(weights: Mapping[str, np.ndarray], table: Sequence[Row]) -> d
     return {row.source: np.ascontiguousarray(weights[row.target].transpose(np.argsort(row.axes))) for row in table}
 
 
-def _random(name: str, random: np.random.Generator) -> dict[str, np.ndarray]:
+def random_state(name: str, random: np.random.Generator) -> dict[str, np.ndarray]:
     """A state dict in torchvision's layout: He's scale, at which activations neither vanish nor explode; biases too.
 
     A batch normalization's scale and variance are around 1.

@@ -5,6 +5,7 @@ Images are ImageNet-normalized, (h, w, 3); a caption is text under a picture.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -35,15 +36,12 @@ def saliency_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str])
         >>> len(figure.axes)
         4
     """
-    pictures, maps = np.asarray(_images.to_uint8(images)), np.asarray(maps)
-    figure, axes = _grid(2, len(pictures))
-    for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
-        axes[0][column].imshow(picture, interpolation="nearest")
-        axes[0][column].set_xlabel(caption)
-        white = _white(values)
-        axes[1][column].imshow(values, cmap=_COLORMAP, vmin=0, vmax=white, interpolation="nearest")
-        axes[1][column].set_xlabel(f"saliency, white from {white:.2g}")
-    return figure
+    maps = np.asarray(maps)
+    below = [
+        (values, f"saliency, white from {_white(values):.2g}", {"cmap": _COLORMAP, "vmin": 0, "vmax": _white(values)})
+        for values in maps
+    ]
+    return _two_rows(np.asarray(_images.to_uint8(images)), captions, below)
 
 
 def cam_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str]) -> Figure:
@@ -62,13 +60,11 @@ def cam_figure(images: ArrayLike, maps: ArrayLike, captions: Sequence[str]) -> F
         4
     """
     pictures, maps = np.asarray(_images.to_uint8(images)), np.asarray(maps)
-    figure, axes = _grid(2, len(pictures))
-    for column, (picture, values, caption) in enumerate(zip(pictures, maps, captions, strict=True)):
-        axes[0][column].imshow(picture, interpolation="nearest")
-        axes[0][column].set_xlabel(caption)
-        axes[1][column].imshow(cam_picture(picture, values), interpolation="nearest")
-        axes[1][column].set_xlabel(f"class activation map, red is {values.max():.2g}")
-    return figure
+    below = [
+        (cam_picture(picture, values), f"class activation map, red is {values.max():.2g}", {})
+        for picture, values in zip(pictures, maps, strict=True)
+    ]
+    return _two_rows(pictures, captions, below)
 
 
 def fooling_figure(pictures: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
@@ -157,6 +153,19 @@ def save(path: _images.PathLike, figure: Figure) -> None:
 
 def _white(values: np.ndarray) -> float:
     return float(np.percentile(values, 99.5) or values.max())  # of a map with very few pixels above 0
+
+
+def _two_rows(
+    pictures: np.ndarray, captions: Sequence[str], below: Sequence[tuple[np.ndarray, str, dict[str, Any]]]
+) -> Figure:
+    """Pictures with captions above arrays with captions and options of `imshow`."""
+    figure, axes = _grid(2, len(pictures))
+    for column, (picture, caption, (array, text, options)) in enumerate(zip(pictures, captions, below, strict=True)):
+        axes[0][column].imshow(picture, interpolation="nearest")
+        axes[0][column].set_xlabel(caption)
+        axes[1][column].imshow(array, interpolation="nearest", **options)
+        axes[1][column].set_xlabel(text)
+    return figure
 
 
 def _grid(rows: int, columns: int):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from jax._src import compiler
@@ -85,6 +86,14 @@ def quick_processes(quick_option: dict[str, bool]) -> Iterator[None]:
         flags = [f"--{name}={str(value).lower()}" for name, value in quick_option.items()]
         patch.setenv("XLA_FLAGS", " ".join([*os.environ.get("XLA_FLAGS", "").split(), *flags]))
         yield
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As users have it: the annotations are not checked, so the messages are the library's own."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

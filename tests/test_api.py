@@ -81,6 +81,12 @@ def test_new_values_do_not_compile_again(compilations):
         jaxviz.integrated_gradients(model, images, labels, baseline=bounds[0], num_steps=2)
         jaxviz.deletion_curve(model, images, labels, images[..., 0], num_steps=2, baseline=number)
         jaxviz.insertion_curve(model, images, labels, images[..., 0], num_steps=2, baseline=images)
+        features, head = jaxviz.split(model, images, "pool3")
+        jaxviz.grad_cam(head, features(images), labels)
+        jaxviz.occlusion(model, images, labels, window=16, stride=16, baseline=number)
+        jaxviz.rise(model, images, labels, key=key, num_masks=2, cell=8, keep=min(float(number), 0.9))
+        jaxviz.expected_gradients(model, images, labels, baselines=2 * images, key=key, num_samples=2)
+        jaxviz.saliency_maps(jaxviz.relu_rule(model, "guided"), images, labels)
 
     all_methods(first, images[0], [0, 1], jax.random.key(0), 0.5, 3, (lower, 2))
     assert compilations() == [
@@ -93,6 +99,11 @@ def test_new_values_do_not_compile_again(compilations):
         "_smooth_grad",
         "_integrated_gradients",
         "_perturbation_curve",
+        "_grad_cam",
+        "_occlusion",
+        "_rise",
+        "_expected_gradients",
+        "_saliency_maps",
     ]
     # other values, and the same things as other types
     all_methods(

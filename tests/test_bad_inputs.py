@@ -2,26 +2,17 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
 
 import jaxviz
 
-pytestmark = pytest.mark.usefixtures("toy_networks")
+pytestmark = pytest.mark.usefixtures("toy_networks", "unchecked")
 
 MODEL = jax.tree_util.Partial(lambda images: images.sum((1, 2)))  # three classes
 IMAGES = np.ones((2, 4, 5, 3), np.float32)
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(autouse=True)
-def unchecked():
-    """As users have it: the annotations are not checked, so the messages are the library's own."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def saliency(model=MODEL, images=IMAGES, labels=(0, 1)):

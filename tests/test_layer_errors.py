@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -11,18 +10,10 @@ from jax.tree_util import Partial
 
 import jaxviz
 
-pytestmark = pytest.mark.usefixtures("toy_networks")
+pytestmark = pytest.mark.usefixtures("toy_networks", "unchecked")
 
 IMAGES = np.ones((2, 8, 8, 3), np.float32)
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(autouse=True)
-def unchecked():
-    """As users have it: the annotations are not checked, so the messages are the library's own."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class Residual(nnx.Module):

@@ -279,6 +279,29 @@ def test_a_name_that_occurs_again_is_numbered():
     np.testing.assert_allclose(jaxviz.capture(model, IMAGES, ["layer:2"])["layer:2"], model(IMAGES), rtol=1e-6)
 
 
+def test_a_module_that_is_built_again_and_called_twice_keeps_its_name():
+    """Also where another path begins alike and has the same class."""
+
+    class Outer(nnx.Module):
+        def __init__(self):
+            self.layer = nnx.Linear(3, 3, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            for _ in range(2):
+                x = jax.tree.map(lambda leaf: leaf, self.layer)(x)  # as transformations do
+            return x
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.a, self.ab = Outer(), Outer()
+
+        def __call__(self, images):
+            return self.ab(self.a(images.mean((1, 2))))
+
+    names = [layer.name for layer in jaxviz.layers(Model(), IMAGES)]
+    assert names == ["a/layer", "a/layer:2", "a", "ab/layer", "ab/layer:2", "ab"]
+
+
 def test_a_function_that_was_compiled_before_is_traced_again_with_its_names():
     class Jitted(nnx.Module):
         def __init__(self):

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import jaxviz
-from benchmarks.inputs import _random
+from benchmarks.inputs import random_state
 from benchmarks.resnet import resnet50
 from jaxviz._core.model import as_model
 from jaxviz._rewrite.programs import trace
@@ -21,7 +21,7 @@ def squeezenet():
 
 
 def random_resnet():
-    return resnet50(_random("resnet50", np.random.default_rng(0)), jnp.float32)
+    return resnet50(random_state("resnet50", np.random.default_rng(0)), jnp.float32)
 
 
 def random_vgg16():

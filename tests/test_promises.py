@@ -27,7 +27,20 @@ METHODS = {
     "deletion_curve": lambda model, images, labels: (
         jaxviz.deletion_curve(model, images, labels, jnp.zeros(images.shape[:3]), num_steps=1).auc
     ),
+    "grad_cam": lambda *args: grad_cam(*args),
+    "grad_cam++": lambda *args: grad_cam(*args, variant="grad_cam++"),
+    "guided": lambda model, *args: jaxviz.saliency_maps(jaxviz.relu_rule(model, "guided"), *args),
+    "occlusion": lambda *args: jaxviz.occlusion(*args, window=224, stride=224),
+    "rise": lambda *args: jaxviz.rise(*args, key=KEY, num_masks=1),
+    "expected_gradients": lambda model, images, labels: jaxviz.expected_gradients(
+        model, images, labels, baselines=0 * images[:1], key=KEY, num_samples=1
+    ),
 }
+
+
+def grad_cam(model, images, labels, **options):
+    features, head = jaxviz.split(model, images, "pool1")
+    return jaxviz.grad_cam(head, features(images), labels, **options)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +50,7 @@ def photograph(squeezenet):
 
 
 # the others take a map's gradient program or a curve's forward passes, and have tests of their own with toy networks
-SLOW = {"smooth_grad", "integrated_gradients", "pgd", "pgd, l2"}
+SLOW = {"smooth_grad", "integrated_gradients", "pgd", "pgd, l2", "grad_cam++", "guided", "expected_gradients"}
 
 
 @pytest.mark.parametrize("method", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in METHODS])

@@ -300,9 +300,14 @@ def class_visualizations_by_adam(model, images, labels, keys):
     return jaxviz.class_visualizations(model, labels, key=keys, init_images=images, num_steps=2, optimizer=ADAM)
 
 
+def fourier_images_by_adam(model, images, labels, keys):
+    options = {"parametrization": jaxviz.fourier(), "image_shape": (8, 8, 3), "optimizer": ADAM}
+    return jaxviz.class_visualizations(model, labels, key=keys, num_steps=2, **options)
+
+
 @pytest.mark.usefixtures("three_devices")
 @jax.numpy_dtype_promotion("standard")  # optax's adam does not keep to the strict one
-@pytest.mark.parametrize("method", [fooling_by_adam, class_visualizations_by_adam])
+@pytest.mark.parametrize("method", [fooling_by_adam, class_visualizations_by_adam, fourier_images_by_adam])
 def test_an_optimizer_under_shard_map(method):
     """Its count of steps starts as a constant, which does not vary over the devices by itself."""
     for found, expected in zip(

@@ -35,7 +35,7 @@ def class_score(
 
 
 def class_loss(
-    model: Model, image: Float[Array, "*size c"], label: Int[Array, ""]
+    model: Model, image: Float[Array, "h w c"], label: Int[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, " k"]]:
     """The cross-entropy of one class (NaN for an unknown class), and all scores.
 

@@ -4,7 +4,7 @@ A gradient function is traced to a jaxpr once, after autodiff. The jaxpr is eval
 equal, faster operations. The replacements apply only on CPU (`lax.platform_dependent`): on a TPU or a GPU the
 original primitives are faster. A primitive that is not known to be safe to replace stays.
 
-Only `_rewrite` depends on the internals of jaxprs.
+Only this package and the check for training mode (`jaxviz._core.model`) depend on the internals of jaxprs.
 """
 
 import functools

@@ -42,8 +42,9 @@ def layers(model: Model, images: ArrayLike | jax.ShapeDtypeStruct) -> list[Layer
 
     Submodules are found in Flax NNX and Linen, in Haiku, in Equinox, and in any pytree that can be called. A plain
     function has only tags. A compiled function that is called for several modules of the same shapes is traced once, so
-    it has the first module's path, numbered. Values inside of `jax.lax.while_loop` and `jax.lax.cond` are not listed.
-    The model is traced and not computed.
+    it has the first module's path, numbered. Modules that a transformation such as rematerialization builds again are
+    named in the order of their paths. Values inside of `jax.lax.while_loop` and `jax.lax.cond` are not listed.
+    The model is traced, not computed.
 
     Args:
         model: a callable pytree, `model(images (n, ...)) -> scores`, or a plain function.
@@ -107,14 +108,16 @@ def capture(model: Model, images: ArrayLike, names: Sequence[str]) -> dict[str, 
 @partial(jax.jit, static_argnums=2)
 def _capture(model: FlatModel, images: Array, names: tuple[str, ...]) -> dict[str, Array]:
     program = trace(model, images, names)
-    results = {}
+    iterations = {name: _iterations(program, name) for name in names}
     for name in names:
-        iterations = _iterations(program, name)
-        if not iterations:
+        if not iterations[name]:
             raise _unknown(model, images, name)
-        values = program.run(model, images, [program.named[iteration] for iteration in iterations], {})
-        results[name] = values[0] if iterations == [name] else jnp.stack(values)
-    return results
+    wanted = list(dict.fromkeys(iteration for several in iterations.values() for iteration in several))
+    values = dict(zip(wanted, program.run(model, images, [program.named[name] for name in wanted], {}), strict=True))
+    return {
+        name: values[name] if several == [name] else jnp.stack([values[iteration] for iteration in several])
+        for name, several in iterations.items()
+    }
 
 
 def split(model: Model, images: ArrayLike | jax.ShapeDtypeStruct, name: str) -> "tuple[Features, Head]":

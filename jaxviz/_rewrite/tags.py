@@ -102,6 +102,7 @@ class _Modules:
     def __init__(self, model: Any):
         self._found: dict[int, tuple[Any, str]] = {}  # with the module itself, so that no other gets its id
         self._waiting: dict[type, list[str]] = defaultdict(list)  # paths of modules that have not been called
+        self._called: dict[type, list[str]] = defaultdict(list)
         self._calling: list[tuple[Any, str]] = []
         for path, module in _submodules(model, None):
             self._found[id(module)] = module, path
@@ -127,17 +128,22 @@ class _Modules:
         """The module's path.
 
         Transformations (`nnx.scan`, `eqx.combine`, rematerialization) build a module again. It is the next one of its
-        class that has not been called, inside of the module that calls it.
+        class that has not been called, inside of the module that calls it; where all have been, the last one.
         """
-        waiting = self._waiting[type(module)]
+        kind = type(module)
+        waiting, called = self._waiting[kind], self._called[kind]
         if id(module) not in self._found:
-            inside = self._calling[-1][1] if self._calling else ""
-            path = next((path for path in waiting if path.startswith(inside)), f"{inside}/{type(module).__name__}")
-            for name, submodule in _submodules(module, path.removeprefix("/")):
+            outer = self._calling[-1][1] if self._calling else ""
+            inside = f"{outer}/" if outer else ""
+            path = next(
+                (path for path in (*waiting, *reversed(called)) if path.startswith(inside)), inside + kind.__name__
+            )
+            for name, submodule in _submodules(module, path):
                 self._found[id(submodule)] = submodule, name
         path = self._found[id(module)][1]
         if path in waiting:
             waiting.remove(path)
+            called.append(path)
         return path
 
 

@@ -127,7 +127,10 @@ def visualize(
     channel: Annotated[list[int] | None, typer.Option(help="Channel of the layer; repeatable.")] = None,
     parametrization: Annotated[
         ParametrizationName,
-        typer.Option(help="What a step changes: pixels, or the Fourier spectrum or its phase (these two by Adam)."),
+        typer.Option(
+            help="What a step changes: pixels; or, by Adam, the Fourier spectrum or its phase, where --step-size, "
+            "--l2-weight and the blur have no effect."
+        ),
     ] = ParametrizationName.pixels,
     init_image: Annotated[Path | None, typer.Option(help="Photograph to start from, instead of noise.")] = None,
     output: Output = Path("jaxviz-output"),
@@ -183,7 +186,7 @@ def demo(
             *jobs.saliency(network, photos, output),
             *jobs.fool(network, photos, output, target=find("stingray")),
             *visualization.visualize(network, [find("tarantula")], output, seed=seed),
-            *visualization.visualize(network, [find("snail")], output, seed=seed, init_image=photos[0]),
+            *visualization.visualize(network, [find("goldfish")], output, seed=seed, init_image=photos[0]),
         ]
     )
     with replacing(output / "results.json") as temporary:

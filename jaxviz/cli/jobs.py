@@ -184,7 +184,7 @@ def fool(
         return record
 
     return [
-        Job(f"fool {path.name}", about("fool", path), partial(load, path), compute, partial(write, stem, path))
+        Job(f"fool {path.name}", first_entries("fool", path), partial(load, path), compute, partial(write, stem, path))
         for path, stem in zip(paths, stems(paths), strict=True)
     ]
 
@@ -194,6 +194,6 @@ def placed_model(model: Model, method: DataParallel[..., Any]) -> Model:
     return jax.device_put(model, jax.NamedSharding(method.mesh, jax.P()))
 
 
-def about(method: str, path: Path | None) -> Record:
+def first_entries(method: str, path: Path | None) -> Record:
     """The first entries of a record."""
     return {"method": method, "file": None if path is None else str(path)}

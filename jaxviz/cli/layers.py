@@ -20,8 +20,6 @@ from jaxviz.cli.options import (
     load,
 )
 
-_LAST_MAPS = {ModelName.vgg16: "conv5_3"}  # the last layer that is an image; of a SqueezeNet, fire9
-
 
 def layers(
     size: Annotated[int, typer.Option(min=32, help="Side of the images, in pixels.")] = 224,
@@ -58,10 +56,11 @@ def cam(
     """Write the class activation map of each photograph (Grad-CAM): STEM-cam.png."""
     from jaxviz.cli import jobs
     from jaxviz.cli.attribution import cam_of
+    from jaxviz.models import LAST_MAPS
 
     index = None if label is None else find(label)
     network, output = load(model, weights), console.folder(output)
-    layer = layer or _LAST_MAPS.get(model, "fire9")
+    layer = layer or LAST_MAPS[model]
     method = cam_of(layer, variant=variant.value)
     about = {"layer": layer, "variant": variant.value}
     work = jobs.cam(network, images, output, method=method, about=about, label=index, resize=resize)

@@ -17,7 +17,7 @@ from jaxviz._methods.class_visualization import ClassVisualization, class_visual
 from jaxviz._methods.parametrizations import fourier, maco
 from jaxviz._rewrite.layers import capture
 from jaxviz.cli.console import Job, Record
-from jaxviz.cli.jobs import about, class_of, classify, placed_model
+from jaxviz.cli.jobs import class_of, classify, first_entries, placed_model
 
 
 def visualize(
@@ -92,7 +92,7 @@ def visualize(
     return [
         Job(
             f"visualize {name(target)}",
-            about("visualize", init_image),
+            first_entries("visualize", init_image),
             partial(load, target),
             compute,
             partial(write, target),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxviz import weights
 from jaxviz._core.model import Model
+from jaxviz.models import LAST_MAPS
 
 _TITLES = {"squeezenet1_0": "SqueezeNet 1.0", "squeezenet1_1": "SqueezeNet 1.1", "vgg16": "VGG16"}
 _SQUEEZENET = {"conv10": "conv10", **{f"fire{i}": f"fires/{i - 2}" for i in range(9, 1, -1)}, "conv1": "conv1"}
@@ -15,7 +16,6 @@ _VGG = {
     **{name: name for name in ("fc8", "fc7", "fc6")},
     **{f"conv{b}_{c}": f"blocks/{b - 1}/{c - 1}" for b in (5, 4, 3, 2, 1) for c in range(3 if b > 2 else 2, 0, -1)},
 }
-_CAM_LAYERS = {"vgg16": "conv5_3"}  # the last layer that is an image; of a SqueezeNet, fire9
 _LAYERS = {"squeezenet1_0": _SQUEEZENET, "squeezenet1_1": _SQUEEZENET, "vgg16": _VGG}
 
 
@@ -50,5 +50,5 @@ def load(names: Sequence[str]) -> list[Network]:
             title += f" ({Path(source).stem if source else 'default'})"
         model = weights.filled(network_weights, jnp.float32)
         about = network_weights.source, network_weights.source_sha256
-        networks.append(Network(title, model, *about, _LAYERS[name], _CAM_LAYERS.get(name, "fire9")))
+        networks.append(Network(title, model, *about, _LAYERS[name], LAST_MAPS[name]))
     return networks
