@@ -17,7 +17,7 @@ from benchmarks.worker import cores
 from jaxviz._core.files import replacing
 
 Row = dict[str, Any]
-_PACKAGES = ("jaxviz", "jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "captum", "torchattacks")
+_PACKAGES = ("jaxviz", "jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "captum", "grad-cam", "torchattacks")
 # Okabe and Ito's colours, told apart by colour-blind readers too; the markers differ as well
 _STYLES = {
     "jaxviz": ("#D55E00", "o"),

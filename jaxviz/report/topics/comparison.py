@@ -12,12 +12,8 @@ PAGES = {"comparison": ("Question 4", TITLE)}
 
 def measure(study, network, done, *, sigma: float = 8.0):
     """The network's maps against those of each later network, for equal and, as the control, different photographs."""
-    indices, maps, pairs, a = (
-        range(len(study.photos)),
-        {name: maps["gradient"] for name, maps in done["saliency"].arrays.items()},
-        [],
-        network.name,
-    )
+    indices, pairs, a = range(len(study.photos)), [], network.name
+    maps = {name: kinds["gradient"] for name, kinds in done["saliency"].arrays.items()}
     boxes = {name: [record["box"] for record in records] for name, records in done["saliency"].numbers.items()}
     coarse = {name: [gaussian_filter(values.astype(float), sigma) for values in maps[name]] for name in maps}
     for b in list(maps)[list(maps).index(a) + 1 :]:
