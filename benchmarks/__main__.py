@@ -29,17 +29,19 @@ def _speed(
     seconds: Annotated[
         float, typer.Option(help="time of each form, after which it is not repeated; with --quick at most 5")
     ] = 20,
+    max_isa: Annotated[str | None, typer.Option(help="instructions of a CPU to keep to on both sides, as AVX2")] = None,
     output: Output = _RESULTS,
 ) -> None:
     """Time jaxviz beside PyTorch; write speed.json, speed.md and speed.png."""
     from benchmarks import speed
 
+    worker.clean_environment(max_isa)
     gpu = jax.default_backend() == "gpu"
     table = QUICK if quick else GPU if gpu else FULL
     workloads = [workload for workload in table if not only or any(part in workload.name for part in only)]
     if not workloads:
         _stop("--only names no workload; there are", *(workload.name for workload in table))
-    file = output / ("speed-gpu.json" if gpu else "speed.json")
+    file = output / ("speed-gpu.json" if gpu else f"speed-{max_isa.lower()}.json" if max_isa else "speed.json")
     good = speed.run(workloads, file, only_forms=forms, seconds=min(seconds, 5) if quick else seconds, keep=bool(only))
     results.write_page(file, tolerances=speed.TOLERANCES)
     if not gpu:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import subprocess
@@ -45,6 +46,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
         "precision": 'float32 (jax_default_matmul_precision "highest", torch.set_float32_matmul_precision "highest")',
+        **({"max_isa": isa} if (isa := os.environ.get("ONEDNN_MAX_CPU_ISA")) else {}),
         **_gpu(),
     }
 
@@ -109,12 +111,12 @@ def put_between(file: Path, mark: str, content: str) -> None:
 def write_page(file: Path, **values: Any) -> None:
     """Writes the measured part of the page of a JSON file, beside it; what people wrote below that part stays.
 
-    A GPU's file, "speed-gpu.json", shares the template of "speed.json".
+    The files "speed-gpu.json" and "speed-avx2.json" share the template of "speed.json".
     """
     page = file.with_suffix(".md")
     if not page.exists():
         page.write_text("<!-- measured -->\n<!-- /measured -->\n")
-    template = f"{page.stem.removesuffix('-gpu')}.md.jinja"
+    template = f"{page.stem.partition('-')[0]}.md.jinja"
     put_between(page, "measured", render(template, record=read(file), **values))
 
 
@@ -157,7 +159,8 @@ def plot(file: Path, record: dict[str, Any]) -> None:
             lines |= dict(zip(names, handles, strict=True))
     if lines:
         figure.legend(lines.values(), lines.keys(), loc="outside lower right", ncols=4, fontsize=9)
-    about = f"{machine['cpu']} ({machine['instruction_set']}), {machine['cores']} cores, float32"
+    instructions = machine.get("max_isa", machine["instruction_set"])
+    about = f"{machine['cpu']} ({instructions}), {machine['cores']} cores, float32"
     figure.suptitle(f"{about}; jax {versions['jax']}, torch {versions['torch']}", fontsize=10)
     with replacing(file) as temporary:
         figure.savefig(temporary, dpi=130)

@@ -63,7 +63,6 @@ def started(form: Form, workload: Workload, folder: Path) -> Iterator[Callable[[
 
 def _serve(pipe: Connection, form: Form, workload: Workload, folder: Path) -> None:
     """The child's end: answers one order after the other."""
-    _clean_environment()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
     prepared: Any = None
     with contextlib.suppress(EOFError):
@@ -122,7 +121,7 @@ def _memory_mb(field: str) -> float:
 
 def gemm_rates(precisions: Sequence[str]) -> dict[str, float]:
     """GFLOP/s of a large matrix product in torch in each precision, in a process of its own."""
-    with ProcessPoolExecutor(1, _SPAWN, _clean_environment) as pool:
+    with ProcessPoolExecutor(1, _SPAWN) as pool:
         return dict(zip(precisions, pool.map(_gemm_rate, precisions), strict=True))
 
 
@@ -142,10 +141,15 @@ def _gemm_rate(precision: str) -> float:
     return 2 * size**3 / min(timeit.repeat(product, number=1, repeat=_GEMM_REPEATS)) / 1e9
 
 
-def _clean_environment() -> None:
-    """All cores, default flags, and no compiled program of an earlier run."""
-    for name in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "OMP_NUM_THREADS"):
+def clean_environment(instruction_set: str | None) -> None:
+    """For this process and those that it starts: all cores, default flags, no compiled program of an earlier run.
+
+    An instruction set, such as "AVX2", limits what XLA's and oneDNN's compilers use, to stand in for an older CPU.
+    """
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
+    if instruction_set:
+        os.environ |= {"XLA_FLAGS": f"--xla_cpu_max_isa={instruction_set}", "ONEDNN_MAX_CPU_ISA": instruction_set}
 
 
 def share_gpu() -> None:

@@ -1,5 +1,6 @@
 """The command `jaxviz` (extra `app`)."""
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,9 @@ except ImportError as error:
 
 def main() -> None:
     """Runs the command; an error that the user can fix is one line, not a traceback."""
+    # Imports and tracing create a million objects that stay. The search for garbage among them, by Python's defaults and
+    # at exit, took 0.5 of 2.6 s of `jaxviz saliency`.
+    gc.set_threshold(20_000, 50, 100)
     try:
         app()
     except SystemExit as end:
@@ -30,3 +34,5 @@ def main() -> None:
     except (ValueError, IndexError, ImportError, OSError) as error:
         console.fail(str(error))
         raise SystemExit(1) from error
+    finally:
+        gc.freeze()
