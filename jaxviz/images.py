@@ -125,7 +125,7 @@ def load(paths: PathLike | Sequence[PathLike], *, size: int = 224, resize: int =
         raise ValueError("`paths` is empty; give at least one image file.")
     if not 1 <= size <= resize:
         raise ValueError(f"`size` must be in 1 to `resize` ({resize}), got {size}.")
-    return from_uint8(np.stack([decode(Path(path), size, resize) for path in paths]))
+    return from_uint8(np.stack([decode(Path(path).read_bytes(), str(path), size, resize) for path in paths]))
 
 
 def save(path: PathLike, image: ArrayLike) -> None:

@@ -262,6 +262,7 @@ def command(
     """Runs the command as its entry point does, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("gc.freeze", lambda: None)  # for the end of a process
 
     def run(*arguments: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["jaxviz", *arguments])

@@ -16,7 +16,6 @@ from PIL import Image
 import jaxviz
 from jaxviz import images
 from jaxviz.batch import methods, work
-from jaxviz.cli import batch as batch_command
 
 pytestmark = pytest.mark.usefixtures("toy_networks")
 
@@ -66,7 +65,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("shard_size", ["2", "5"], ids=["batches of a shard", "a shard of two batches"])
 def test_saliency_of_a_folder(command, photos, tmp_path, monkeypatch, shard_size):
-    monkeypatch.setattr(batch_command, "_CPU_BATCH", 1)  # on each of the three devices
+    monkeypatch.setattr(methods, "_CPU_BATCH", 1)  # on each of the three devices
     done = command("batch", "saliency", str(photos), "--output", "out", "--shard-size", shard_size, "--json")
     assert done.code == 1
     assert "1 of the items failed" in done.err

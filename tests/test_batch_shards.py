@@ -14,11 +14,17 @@ RECORDS = [{"file": "a.png", "row": 0}, {"file": "b.png", "error": "damaged"}]
 ARRAYS = {"maps": np.arange(4, dtype=np.float32).reshape(1, 2, 2)}
 
 
+def claimed(folder, manifest):
+    store = Shards(folder)
+    store.claim(manifest)
+    return store
+
+
 def test_what_is_written_is_what_was_given(tmp_path):
-    store = Shards(tmp_path / "made", {"method": "saliency"})
-    assert not store.finished(3)
+    store = claimed(tmp_path / "made", {"method": "saliency"})
+    assert store.finished() == set()
     store.write(3, RECORDS, ARRAYS)
-    assert store.finished(3)
+    assert store.finished() == {3}
     assert store.errors(3) == 1
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
         "00003.jsonl",
@@ -35,7 +41,7 @@ def test_what_is_written_is_what_was_given(tmp_path):
 @pytest.mark.parametrize("replaced", [0, 1], ids=["before the arrays", "before the records"])
 def test_stopped_in_between_the_shard_is_not_there_and_is_written_again(tmp_path, monkeypatch, replaced):
     """As a kill does it: nothing after the last replacement happens, and temporary files stay behind."""
-    store = Shards(tmp_path, {})
+    store = claimed(tmp_path, {})
     count = 0
     replace, unlink = Path.replace, Path.unlink
 
@@ -50,7 +56,7 @@ def test_stopped_in_between_the_shard_is_not_there_and_is_written_again(tmp_path
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
         store.write(0, RECORDS, ARRAYS)
-    assert not store.finished(0)
+    assert store.finished() == set()
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".00000-")]
     monkeypatch.setattr(Path, "replace", replace)
     monkeypatch.setattr(Path, "unlink", unlink)
@@ -63,31 +69,31 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (events.append("on disk"), fsync(handle)))
     monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("named"), replace(self, target)))
-    Shards(tmp_path, {}).write(0, RECORDS, ARRAYS)
+    claimed(tmp_path, {}).write(0, RECORDS, ARRAYS)
     assert events == ["on disk", "named"] * 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_json_does_not_have_is_not_written(tmp_path, value):
     with pytest.raises(ValueError, match="JSON"):
-        Shards(tmp_path, {"settings": {"step_size": value}})
-    store = Shards(tmp_path, {})
+        claimed(tmp_path, {"settings": {"step_size": value}})
+    store = claimed(tmp_path, {})
     with pytest.raises(ValueError, match="JSON"):
         store.write(0, [{"file": "a.png", "score": value, "row": 0}], ARRAYS)
-    assert not store.finished(0)
+    assert store.finished() == set()
 
 
 def test_the_folder_of_another_run_is_refused(tmp_path):
-    Shards(tmp_path, {"method": "saliency", "items": 3})
-    Shards(tmp_path, {"method": "saliency", "items": 3})
+    claimed(tmp_path, {"method": "saliency", "items": 3})
+    claimed(tmp_path, {"method": "saliency", "items": 3})
     with pytest.raises(ValueError, match="its items was 3, not 4"):
-        Shards(tmp_path, {"method": "saliency", "items": 4})
+        claimed(tmp_path, {"method": "saliency", "items": 4})
     with pytest.raises(ValueError, match="its resize was None, not 256"):
-        Shards(tmp_path, {"method": "saliency", "items": 3, "resize": 256})
+        claimed(tmp_path, {"method": "saliency", "items": 3, "resize": 256})
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
-    store = Shards(tmp_path, {})
+    store = claimed(tmp_path, {})
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def cannot_write(folder: Path, error: Exception) -> OSError:
+def cannot_write(folder: object, error: Exception) -> OSError:
     """The error for a folder that is full or cannot be written, with the remedy."""
     return OSError(
         f"cannot write to {folder} ({getattr(error, 'strerror', None) or error}): free some space, or choose another "

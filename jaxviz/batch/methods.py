@@ -18,6 +18,11 @@ from jaxviz._methods.saliency import saliency_with_scores
 from jaxviz._rewrite.batching import map_examples
 
 Arrays = Mapping[str, np.ndarray]
+SIDE = 224  # pixels, of the images of `saliency` and `fool`, and by default of `visualize`
+
+# Items per device and batch. A CPU computes them one by one: enough items that the time between batches is negligible.
+# An accelerator computes all of them at once.
+_CPU_BATCH, _ACCELERATOR_BATCH = 16, 64
 
 
 class Method(NamedTuple):
@@ -32,10 +37,26 @@ class Method(NamedTuple):
     finish: Callable[[Any], tuple[Arrays, Arrays]]
 
 
-def placed(model: Any) -> Any:
-    """The model on each device of this process. Otherwise a method would copy it in every batch."""
+def of_name(name: str, model: Any, settings: Mapping[str, Any]) -> Method:
+    """The method of a command, with the command's settings, on the devices of this process."""
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
-    return jax.device_put(model, jax.NamedSharding(mesh, jax.P()))
+    model = jax.device_put(model, jax.NamedSharding(mesh, jax.P()))  # once, not in every batch
+    options = {name: value for name, value in settings.items() if name not in ("label", "target")}
+    if name == "saliency":
+        return saliency(model)
+    if name == "fool":
+        return fool(model, **options)
+    return visualize(model, **{"seed": 0, "size": SIDE, **options})
+
+
+def batch_size(name: str, shard_size: int) -> int:
+    """The number of items in a batch of the method, on the devices of this process."""
+    devices = jax.local_devices()
+    per_device = 1 if name == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
+    size = min(per_device * len(devices), shard_size)
+    if name == "fool":  # equal parts: padding of the batch ends at once, but `data_parallel`'s own padding does not
+        size += -size % len(devices)
+    return size
 
 
 def saliency(model: Model) -> Method:

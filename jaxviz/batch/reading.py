@@ -1,26 +1,47 @@
 """Reads images in grain's threads, ahead of the computation."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
 
 from jaxviz._core.decoding import decode
+from jaxviz.batch import locations
+from jaxviz.batch.items import Item
+from jaxviz.batch.locations import Location
 
 # Pillow decodes and resizes without Python's lock. Few threads leave the CPU to the computation; few prefetched images
 # keep memory small.
 _THREADS, _AHEAD = 8, 64
 
 
-def read(paths: Sequence[Path], *, size: int, resize: int) -> Iterator[np.ndarray | str]:
-    """The pixels of each file, (size, size, 3) uint8, in order; or the error message."""
+def read(
+    item: Callable[[int], Item], count: int, base: Location, *, size: int, resize: int
+) -> Iterator[np.ndarray | str]:
+    """The pixels of each item, (size, size, 3) uint8, in order; or the error message.
 
-    def one(path: Path) -> np.ndarray | str:
+    Args:
+        item: the item of each number from 0 to `count` - 1.
+        count: number of items.
+        base: the folder that the files of the items are relative to.
+        size: side of the images, in pixels.
+        resize: shorter side before the crop, in pixels.
+
+    Raises:
+        ConnectionError: the store does not answer, which says nothing about the image.
+    """
+
+    def one(number: int) -> np.ndarray | str:
+        found = item(number)
+        file, *span = found.tar or (str(found.file),)
+        location = locations.locate(base, file)
         try:
-            return decode(path, size, resize)
+            name = str(locations.locate(base, str(found.file)))
+            return decode(locations.read(location, *span), name, size, resize)
+        except ConnectionError:
+            raise
         except (ValueError, OSError) as error:
             return str(error)
 
-    dataset = grain.MapDataset.source(paths).map(one)
+    dataset = grain.MapDataset.range(count).map(one)
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))

@@ -1,11 +1,11 @@
-"""A batch run: computes the unfinished shards of one process, with one batch in flight."""
+"""Computes shards: reads ahead, keeps one batch in flight, and writes each shard when it is complete."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from itertools import repeat
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,25 +13,36 @@ import numpy as np
 
 from jaxviz import labels
 from jaxviz.batch.items import Item
+from jaxviz.batch.locations import Location
 from jaxviz.batch.methods import Method
 from jaxviz.batch.reading import read
 from jaxviz.batch.shards import Record, Shards
 
 
-class Part(NamedTuple):
-    """This process computes the shards `number`, `number + parts`, ..."""
-
-    number: int
-    parts: int
-
-
 class Sizes(NamedTuple):
-    """Items per shard and per batch; side of an image, and shorter side before the crop, in pixels."""
+    """Items of the run, per shard and per batch; side of an image, and shorter side before the crop, in pixels."""
 
+    run: int
     shard: int
     batch: int
     image: int
     resize: int
+
+    def places(self, shard: int) -> range:
+        """The positions in the list of a shard's items."""
+        return range(self.run)[shard * self.shard :][: self.shard]
+
+
+def versions() -> dict[str, str]:
+    """The versions that results depend on; all processes of a run have the same."""
+    return {name: version(name) for name in ("jaxviz", "jax")}
+
+
+class Outcome(NamedTuple):
+    """The number of records with an error, and the seconds spent waiting for "images", "results" and "writing"."""
+
+    errors: int
+    seconds: dict[str, float]
 
 
 class _Batch(NamedTuple):
@@ -42,35 +53,37 @@ class _Batch(NamedTuple):
 
 
 class Work:
-    """One process's part of a run.
+    """Computes shards and writes them.
 
-    Attributes:
-        shards: the numbers of the part's shards, finished or not.
-        pending: the numbers of the shards that were not finished at the start.
-        seconds: time spent waiting for "images", "results" and "writing".
+    Args:
+        store: where to.
+        items: the item at each position of the shards.
+        base: the folder that the files of the items are relative to; None for items without files.
+        sizes: of the run.
     """
 
-    def __init__(self, store: Shards, items: Sequence[Item], root: Path, *, part: Part, sizes: Sizes):
-        self._store, self._items, self._root, self._sizes = store, items, root, sizes
-        self.shards = range(part.number, -(-len(items) // sizes.shard), part.parts)
-        self.pending = [number for number in self.shards if not store.finished(number)]
-        self.seconds = {"images": 0.0, "results": 0.0, "writing": 0.0}
+    def __init__(self, store: Shards, items: Sequence[Item] | Mapping[int, Item], base: Location | None, sizes: Sizes):
+        self._store, self._items, self._base, self._sizes = store, items, base, sizes
+        self._seconds = {"images": 0.0, "results": 0.0, "writing": 0.0}
 
-    def places(self, shard: int) -> range:
-        """The positions in the list of a shard's items."""
-        return range(len(self._items))[shard * self._sizes.shard :][: self._sizes.shard]
+    def run(self, pending: Sequence[int], method: Method, advance: Callable[[int], None]) -> Outcome:
+        """Computes and writes the shards of these numbers.
 
-    def run(self, method: Method, advance: Callable[[int], None]) -> None:
-        """Computes and writes the pending shards; calls `advance` with the number of items done.
+        Args:
+            pending: the numbers, in ascending order.
+            method: what to compute.
+            advance: called after each batch with the number of items done.
 
         Raises:
             OSError: the folder cannot be written, or is full. Finished shards stay.
+            ConnectionError: a store does not answer. Finished shards stay.
         """
+        errors = 0
         records: list[Record] = []
         kept: list[dict[str, np.ndarray]] = []
 
         def land(batch: _Batch) -> None:
-            nonlocal records, kept
+            nonlocal records, kept, errors
             added, arrays = self._records(batch, method, first_row=sum(map(_rows, kept)))
             records += added
             kept += arrays
@@ -78,22 +91,24 @@ class Work:
                 with self._timed("writing"):
                     whole = {name: np.concatenate([one[name] for one in kept]) for name in (kept[0] if kept else ())}
                     self._store.write(batch.places.start // self._sizes.shard, records, whole)
+                errors += sum("error" in record for record in records)
                 records, kept = [], []
             advance(len(batch.places))
 
         in_flight = None
-        for batch in self._batches(method):
+        for batch in self._batches(pending, method):
             if in_flight is not None:
                 land(in_flight)
             in_flight = batch
         if in_flight is not None:
             land(in_flight)
+        return Outcome(errors, self._seconds)
 
-    def _batches(self, method: Method) -> Iterator[_Batch]:
+    def _batches(self, pending: Sequence[int], method: Method) -> Iterator[_Batch]:
         size, items = self._sizes.batch, self._items
-        pictures = self._pictures()
-        for shard in self.pending:
-            everything = self.places(shard)
+        pictures = self._pictures(pending)
+        for shard in pending:
+            everything = self._sizes.places(shard)
             for offset in range(0, len(everything), size):
                 places = everything[offset : offset + size]
                 with self._timed("images"):
@@ -113,13 +128,16 @@ class Work:
                         )
                 yield _Batch(places, errors, results, places.stop == everything.stop)
 
-    def _pictures(self) -> Iterator[np.ndarray | str | None]:
+    def _pictures(self, pending: Sequence[int]) -> Iterator[np.ndarray | str | None]:
         """The pixels or the error message of each pending item; None for an item without file."""
-        files = [self._items[place].file for shard in self.pending for place in self.places(shard)]
-        if None in files:
+        size, count = self._sizes.shard, sum(len(self._sizes.places(shard)) for shard in pending)
+
+        def item(number: int) -> Item:
+            return self._items[pending[number // size] * size + number % size]
+
+        if not count or self._base is None:
             return repeat(None)
-        paths = [self._root / str(file) for file in files]
-        return read(paths, size=self._sizes.image, resize=self._sizes.resize)
+        return read(item, count, self._base, size=self._sizes.image, resize=self._sizes.resize)
 
     def _records(
         self, batch: _Batch, method: Method, *, first_row: int
@@ -157,7 +175,7 @@ class Work:
     def _timed(self, what: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[what] += time.perf_counter() - start
+        self._seconds[what] += time.perf_counter() - start
 
 
 def _named(name: str, class_index: int | None) -> Record:

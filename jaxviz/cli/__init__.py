@@ -15,8 +15,8 @@ except ImportError as error:
 
 def main() -> None:
     """Runs the command; an error that the user can fix is one line, not a traceback."""
-    # Imports and tracing create a million objects that stay. The search for garbage among them, by Python's defaults and
-    # at exit, took 0.5 of 2.6 s of `jaxviz saliency`.
+    # Imports and tracing create a million objects that stay. The search for garbage among them, by Python's defaults
+    # and at exit, took 0.5 of 2.6 s of `jaxviz saliency`.
     gc.set_threshold(20_000, 50, 100)
     try:
         app()

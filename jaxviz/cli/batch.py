@@ -1,27 +1,27 @@
 """The command `jaxviz batch`."""
 
 import contextlib
+import importlib
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import typer.core
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jaxviz.cli import console
-from jaxviz.cli.options import Json, MethodName, ModelName, ModelOption, Output, Resize, Weights, find, load
+from jaxviz.cli.options import Json, MethodName, ModelName, ModelOption, Resize, Weights, configure, find, load
 
 if TYPE_CHECKING:
-    from jaxviz.batch.methods import Method
-    from jaxviz.batch.work import Part, Work
+    from jaxviz.batch.items import Items
 
-# Items per device and batch. A CPU computes them one by one: enough items that the time between batches is negligible.
-# An accelerator computes all of them at once.
-_CPU_BATCH, _ACCELERATOR_BATCH = 16, 64
-_SIDE = 224
 _SECONDS_BETWEEN_LINES = 10.0
+_ADDRESS = re.compile(r"auto|local|(ray://)?[^\s/]+:\d+")
 
 
 # The options of each method; an option of another method is an error.
@@ -34,17 +34,42 @@ _OPTIONS = {
 }  # fmt: skip
 
 
+class BatchCommand(typer.core.TyperCommand):
+    """The option `--ray`, whose address may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As in typer, with an empty address after a `--ray` that none follows."""
+        for at in range(len(args) - 1, -1, -1):
+            if args[at] == "--ray" and not _ADDRESS.fullmatch("".join(args[at + 1 : at + 2])):
+                args[at : at + 1] = ["--ray", ""]
+        return super().parse_args(ctx, args)
+
+
+def _location(text: Any) -> Any:
+    """A path on disk or at a URL."""
+    if "://" not in str(text):
+        return Path(text)
+    _needs("upath", "batch")
+    from upath import UPath
+
+    return UPath(text)
+
+
 def batch(
     method: Annotated[MethodName, typer.Argument(help="What to compute.")],
     source: Annotated[
-        Path,
+        Any,
         typer.Argument(
+            parser=_location,
             metavar="INPUT",
-            help="A folder of images; or a list with one file a line, relative to the list's folder, optionally with a "
-            "tab and a class; for visualize, a list of classes.",
+            help="A folder of images or tar files; or a list with one file a line, relative to the list's folder, "
+            "optionally with a tab and a class; for visualize, a list of classes. On disk, or a URL such as "
+            "s3://bucket/folder.",
         ),
     ],
-    output: Output = Path("jaxviz-batch"),
+    output: Annotated[
+        Any, typer.Option(parser=_location, metavar="FOLDER", help="Folder for the shards, on disk or a URL.")
+    ] = "jaxviz-batch",
     label: Annotated[str | None, typer.Option(help="saliency: the class; by default, the prediction.")] = None,
     target: Annotated[str | None, typer.Option(help="fool: the target class, if the list has none.")] = None,
     step_size: Annotated[float | None, typer.Option(help="fool, visualize: as in these commands.")] = None,
@@ -62,6 +87,14 @@ def batch(
         str | None,
         typer.Option(metavar="I/N", help="This process's part, 0/N to N-1/N; by default, JAX's process index."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Compute on the Ray cluster at this address, such as 10.0.0.1:6379; without an address, RAY_ADDRESS, "
+            "or a Ray on this machine.",
+        ),
+    ] = None,
     resize: Resize = 256,
     model: ModelOption = ModelName.squeezenet1_1,
     weights: Weights = None,
@@ -76,89 +109,112 @@ def batch(
     settings = {name: value for name, value in given.items() if value is not None}
     if wrong := [name for name in settings if name not in _OPTIONS[method]]:
         raise ValueError(f"--{wrong[0].replace('_', '-')} is no option of {method}.")
-    try:
-        import grain  # noqa: F401
-    except ImportError as error:
-        raise ImportError('`jaxviz batch` needs the extra `batch`: pip install "jaxviz[batch]"') from error
-    import jax
-
-    from jaxviz.batch import items, shards
-    from jaxviz.batch.work import Sizes, Work
+    _needs("grain", "batch")
+    from jaxviz.batch import items, methods
+    from jaxviz.batch.shards import Shards
+    from jaxviz.batch.work import Sizes, Work, versions
     from jaxviz.weights import fingerprint
 
-    entries = items.of_classes(source) if method == "visualize" else items.of_images(source)
-    entries = _with_class(method, entries, settings, source)
-    network = load(model, weights)
-    manifest = {
-        "method": method,
-        "settings": settings,
-        "items": len(entries),
-        "items_sha256": items.digest(entries),
-        "shard_size": shard_size,
-        "image_size": settings.get("size", _SIDE),
-        "resize": None if method == "visualize" else resize,
-        "model": model,
-        "weights_sha256": fingerprint(network),
-        "versions": _versions(),
-    }
-    store = shards.Shards(output, manifest)
-    devices = jax.local_devices()
-    per_device = 1 if method == "visualize" else _CPU_BATCH if devices[0].platform == "cpu" else _ACCELERATOR_BATCH
-    size = min(per_device * len(devices), shard_size)
-    if method == "fool":  # equal parts: padding of the batch ends at once, but `data_parallel`'s own padding does not
-        size += -size % len(devices)
-    sizes = Sizes(shard_size, size, _SIDE, resize)
-    work = Work(store, entries, items.root(source), part=_part(part), sizes=sizes)
-    start = time.perf_counter()
-    todo = sum(len(work.places(number)) for number in work.pending)
-    with _progress(f"{method} {source.name}", todo) as advance:
-        work.run(_method(method, network, settings), advance)
-    _summary(work, store, len(entries), todo, time.perf_counter() - start, as_json=as_json)
+    if ray is not None and part is not None:
+        raise ValueError("--part is for runs without --ray, which hands out the shards by itself.")
+    entries = _entries(method, source, settings)
+    base = None if method == "visualize" else items.root(source).absolute()
+    with _cluster(ray):  # before JAX starts threads: a Ray on this machine is forked
+        network = load(model, weights)
+        sizes = Sizes(len(entries), shard_size, methods.batch_size(method, shard_size), methods.SIDE, resize)
+        store = Shards(output)
+        store.claim(
+            {
+                "method": method,
+                "settings": settings,
+                "items": len(entries),
+                "items_sha256": entries.digest,
+                "shard_size": shard_size,
+                "image_size": settings.get("size", methods.SIDE),
+                "resize": None if method == "visualize" else resize,
+                "model": model,
+                "weights_sha256": fingerprint(network),
+                "versions": versions(),
+            }
+        )
+        numbers, finished = _numbers(part, -(-len(entries) // shard_size)), store.finished()
+        pending = [number for number in numbers if number not in finished]
+        todo = sum(len(sizes.places(number)) for number in pending)
+        start, errors, seconds = time.perf_counter(), 0, Counter()
+        with _progress(f"{method} {source.name}", todo) as advance:
+            if ray is None:
+                work = Work(store, entries, base, sizes)
+                outcomes = [work.run(pending, methods.of_name(method, network, settings), advance)]
+            else:
+                from jaxviz.batch import on_ray
+
+                job = on_ray.Job(method, settings, sizes, output.absolute(), base, versions(), configure)
+                outcomes = on_ray.run(job, network, entries, pending, advance)
+            for outcome in outcomes:
+                errors += outcome.errors
+                seconds.update(outcome.seconds)
+    with ThreadPoolExecutor() as pool:  # a store takes a while for each
+        errors += sum(pool.map(store.errors, finished.intersection(numbers)))
+    elapsed = time.perf_counter() - start
+    _report(
+        {
+            "output": str(output),
+            "items": len(entries),
+            "items_of_this_part": sum(len(sizes.places(number)) for number in numbers),
+            "done_now": todo,
+            "errors": errors,
+            "seconds": round(elapsed, 3),
+            "images_per_second": round(todo / elapsed, 2),
+            "seconds_waiting_for": {name: round(value, 3) for name, value in seconds.items()},
+        },
+        as_json=as_json,
+    )
 
 
-def _with_class(method: str, entries: list[Any], settings: dict[str, Any], source: Path) -> list[Any]:
-    """The items, with the class of the command line if it is given."""
+def _cluster(address: str | None) -> contextlib.AbstractContextManager[None]:
+    if address is None:
+        return contextlib.nullcontext()
+    _needs("ray", "ray")
+    import jax
+
+    from jaxviz.batch import on_ray
+
+    jax.config.update("jax_platforms", "cpu")  # the accelerators are for the actors
+    return on_ray.cluster(address)
+
+
+def _entries(method: str, source: Any, settings: dict[str, Any]) -> "Items":
+    """The items; puts the index of the class of the command line, if any, into the settings."""
+    from jaxviz.batch import items
+
+    if method == "visualize":
+        return items.of_classes(source)
     name = "label" if method == "saliency" else "target"
-    text = settings.get(name)
-    if text is not None:
-        if entries[0].class_index is not None:
-            raise ValueError(f"{source} has classes of its own; remove --{name}.")
-        index = settings[name] = find(text)
-        return [item._replace(class_index=index) for item in entries]
+    if name in settings:
+        settings[name] = find(settings[name])
+    entries = items.of_images(source, settings.get(name))
     if method == "fool" and entries[0].class_index is None:
         raise ValueError("fool needs --target, or a list with a tab and a class after each file.")
     return entries
 
 
-def _method(method: str, network: Any, settings: dict[str, Any]) -> "Method":
-    from jaxviz.batch import methods
-
-    network = methods.placed(network)
-    options = {name: value for name, value in settings.items() if name not in ("label", "target")}
-    if method == "saliency":
-        return methods.saliency(network)
-    if method == "fool":
-        return methods.fool(network, **options)
-    return methods.visualize(network, **{"seed": 0, "size": _SIDE, **options})
+def _needs(package: str, extra: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f'`jaxviz batch` needs the extra `{extra}`: pip install "jaxviz[{extra}]"') from error
 
 
-def _part(text: str | None) -> "Part":
+def _numbers(part: str | None, count: int) -> range:
+    """The numbers of the shards of this process."""
     import jax
 
-    from jaxviz.batch.work import Part
-
-    if text is None:
-        return Part(jax.process_index(), jax.process_count())
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise ValueError(f"--part must be I/N with I in 0 to N - 1, such as 0/2, got {text!r}.")
-    return Part(int(index), int(count))
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("jaxviz", "jax")}
+    if part is None:
+        return range(jax.process_index(), count, jax.process_count())
+    index, _, parts = part.partition("/")
+    if not (index.isdecimal() and parts.isdecimal() and int(index) < int(parts)):
+        raise ValueError(f"--part must be I/N with I in 0 to N - 1, such as 0/2, got {part!r}.")
+    return range(int(index), count, int(parts))
 
 
 @contextlib.contextmanager
@@ -193,21 +249,10 @@ def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def _summary(work: "Work", store: Any, count: int, done: int, seconds: float, *, as_json: bool) -> None:
-    errors = sum(map(store.errors, work.shards))
-    summary = {
-        "output": str(store.folder),
-        "items": count,
-        "items_of_this_part": sum(len(work.places(number)) for number in work.shards),
-        "done_now": done,
-        "errors": errors,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(done / seconds, 2),
-        "seconds_waiting_for": {name: round(work.seconds[name], 3) for name in work.seconds},
-    }
+def _report(summary: dict[str, Any], *, as_json: bool) -> None:
     rows = [(name.replace("_", " "), value) for name, value in summary.items() if not isinstance(value, dict)]
     rows += [(f"seconds waiting for {name}", value) for name, value in summary["seconds_waiting_for"].items()]
-    console.report([summary], as_json=as_json, columns=("", store.folder.name), rows=rows)
-    if errors:
-        console.fail(f"{errors} of the items failed; their records in {store.folder} have the errors.")
+    console.report([summary], as_json=as_json, columns=("", summary["output"].rsplit("/", 1)[-1]), rows=rows)
+    if summary["errors"]:
+        console.fail(f"{summary['errors']} of the items failed; their records in {summary['output']} have the errors.")
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import typer
 
 from jaxviz._core.files import replacing
 from jaxviz.cli import console, records
-from jaxviz.cli.batch import batch
+from jaxviz.cli.batch import BatchCommand, batch
 from jaxviz.cli.layers import cam, layers
 from jaxviz.cli.options import (
     Images,
@@ -284,8 +284,9 @@ def report(
     console.report_written(record, output / "index.html", as_json=as_json)
 
 
-for command in (cam, layers, batch):
+for command in (cam, layers):
     app.command()(command)
+app.command(cls=BatchCommand)(batch)
 
 
 def _sample_photographs() -> list[Path]:
