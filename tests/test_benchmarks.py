@@ -119,7 +119,7 @@ def test_resnet50_equals_that_of_torchvision(tmp_path):
     np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["speed", "speed-gpu"])
+@pytest.mark.parametrize("name", ["speed", "speed-avx2", "speed-gpu"])
 def test_page_shows_the_results_in_the_repository(name, tmp_path):
     shutil.copy(RESULTS / f"{name}.json", tmp_path)
     results.write_page(tmp_path / f"{name}.json", tolerances=speed.TOLERANCES)

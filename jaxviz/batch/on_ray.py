@@ -9,10 +9,10 @@ import logging
 import os
 import re
 import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -70,7 +70,8 @@ def cluster(address: str) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         where = f"at {address}" if address else "on this machine"
         raise ConnectionError(f"no Ray cluster {where}: {' '.join(str(error).split())}") from error
-    with contextlib.redirect_stdout(sys.stderr):  # Ray prints its warnings, which are no part of the results
+    # Ray prints the traceback of each call that it repeats; they are in its logs, too.
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             yield
         finally:
@@ -188,5 +189,7 @@ def _fail(error: exceptions.RayError) -> NoReturn:
     """Raises the error of an actor's code, or one line about an actor that Ray has given up."""
     if isinstance(error, exceptions.RayTaskError):
         raise error.cause from None
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    raise OSError(f"a Ray actor cannot start or has died too often: {lines[-1].strip()}") from error
+    last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+    raise OSError(
+        f"a Ray actor cannot start or has died too often ({last}). Every node needs jaxviz[ray] and enough memory."
+    ) from error
