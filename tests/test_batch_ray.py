@@ -187,7 +187,8 @@ def test_a_new_ray_on_this_machine_gives_the_same(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_node_dies_and_another_joins(tmp_path):
+def test_two_nodes_die_and_one_joins(tmp_path):
+    """Three processes are then on two nodes: the last one gets its place when another has nothing left to do."""
     source, out = photos(tmp_path / "photos", 1000), tmp_path / "out"
     options = (source, "--shard-size", "16", "--output")
 
@@ -198,6 +199,8 @@ def test_a_node_dies_and_another_joins(tmp_path):
         wait_until(lambda: finished() >= 12, process)
         cluster.tell("remove")
         wait_until(lambda: finished() >= 24, process)
+        cluster.tell("remove")
+        wait_until(lambda: finished() >= 30, process)
         cluster.tell("add")
         printed, err = process.communicate()
     assert process.returncode == 1

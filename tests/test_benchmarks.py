@@ -3,6 +3,7 @@
 import contextlib
 import json
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,9 @@ SMALL = workloads.Workload("saliency, 2 small images", "saliency", 2, 2, size=64
 
 
 def run(*arguments: object):
-    return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "clean_environment", lambda instructions: None)  # this process is for other tests, too
+        return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
 
 
 def form(family: str, median: float, peak: float = 100.0) -> dict:
@@ -133,6 +136,16 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr(results, "_PACKAGES", ("jax", "not-a-package"))
     assert list(results.machine()["versions"]) == ["jax"]
     assert "gpu" not in results.machine()
+
+
+def test_an_older_instruction_set_is_for_both_sides_and_in_the_record(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--other", "OMP_NUM_THREADS": "1"})
+    worker.clean_environment("AVX2")
+    assert os.environ == {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    assert results.machine()["max_isa"] == "AVX2"
+    worker.clean_environment(None)
+    assert os.environ == {}
+    assert "max_isa" not in results.machine()
 
 
 def test_the_legend_of_the_plot_names_the_lines_of_both_panels(tmp_path, monkeypatch):

@@ -5,14 +5,11 @@ import importlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer.core
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jaxviz.cli import console
 from jaxviz.cli.options import Json, MethodName, ModelName, ModelOption, Resize, Weights, configure, find, load
@@ -20,7 +17,6 @@ from jaxviz.cli.options import Json, MethodName, ModelName, ModelOption, Resize,
 if TYPE_CHECKING:
     from jaxviz.batch.items import Items
 
-_SECONDS_BETWEEN_LINES = 10.0
 _ADDRESS = re.compile(r"auto|local|(ray://)?[^\s/]+:\d+")
 
 
@@ -141,7 +137,7 @@ def batch(
         pending = [number for number in numbers if number not in finished]
         todo = sum(len(sizes.places(number)) for number in pending)
         start, errors, seconds = time.perf_counter(), 0, Counter()
-        with _progress(f"{method} {source.name}", todo) as advance:
+        with console.rate(f"{method} {source.name}", todo) as advance:
             if ray is None:
                 work = Work(store, entries, base, sizes)
                 outcomes = [work.run(pending, methods.of_name(method, network, settings), advance)]
@@ -215,38 +211,6 @@ def _numbers(part: str | None, count: int) -> range:
     if not (index.isdecimal() and parts.isdecimal() and int(index) < int(parts)):
         raise ValueError(f"--part must be I/N with I in 0 to N - 1, such as 0/2, got {part!r}.")
     return range(int(index), count, int(parts))
-
-
-@contextlib.contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar with images per second; without a terminal, a line every few seconds."""
-    console = Console(stderr=True)
-    start = last = time.perf_counter()
-    done = 0
-
-    def rate() -> str:
-        return f"{done / (time.perf_counter() - start):.1f} images/s"
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total, rate="")
-
-        def advance(count: int) -> None:
-            nonlocal done, last
-            done += count
-            progress.update(task, advance=count, rate=rate())
-            if not console.is_terminal and time.perf_counter() - last > _SECONDS_BETWEEN_LINES:
-                last = time.perf_counter()
-                typer.echo(f"{done} of {total}, {rate()}", err=True)
-
-        yield advance
 
 
 def _report(summary: dict[str, Any], *, as_json: bool) -> None:

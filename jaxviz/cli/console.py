@@ -3,13 +3,23 @@
 import contextlib
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +33,8 @@ _COLUMNS = (
     MofNCompleteColumn(),
     TimeElapsedColumn(),
 )
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as in typer
 
@@ -118,6 +130,42 @@ def bars() -> Iterator[Callable[[str, int, int, str], None]]:
             )
 
         yield show
+
+
+@contextlib.contextmanager
+def rate(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar with images per second: a function of the number of images done since the last call.
+
+    Without a terminal, a line every few seconds.
+    """
+    console = Console(stderr=True)
+    start = last = time.perf_counter()
+    done = 0
+
+    def speed() -> str:
+        return f"{done / (time.perf_counter() - start):.1f} images/s"
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=hidden) as progress:
+        task = progress.add_task(name, total=total, rate="")
+
+        def advance(count: int) -> None:
+            nonlocal done, last
+            done += count
+            progress.update(task, advance=count, rate=speed())
+            if hidden and time.perf_counter() - last > _SECONDS_BETWEEN_LINES:
+                last = time.perf_counter()
+                typer.echo(f"{done} of {total}, {speed()}", err=True)
+
+        yield advance
 
 
 def report_written(record: Record, page: Path, *, as_json: bool) -> None:
