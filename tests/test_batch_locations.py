@@ -87,10 +87,8 @@ def test_a_folder_in_a_store_gives_what_a_folder_on_disk_gives(command, photos, 
     done = command("batch", "saliency", "memory://bucket/photos", *RUN, "memory://bucket/maps")
     assert done.code == 1
     found, expected = in_store(store, "/bucket/maps"), on_disk(tmp_path / "local")
-    second = json.loads(found["00001.jsonl"].splitlines()[1])
-    assert second["error"].startswith("memory://bucket/photos/3.png: damaged")
-    assert found.keys() == expected.keys()
-    assert {name for name in found if found[name] != expected[name]} == {"00001.jsonl"}  # the URL in the error
+    assert json.loads(found["00001.jsonl"].splitlines()[1])["error"].startswith("3.png: damaged")
+    assert found == expected
     [summary] = command("batch", "saliency", "memory://bucket/photos", *RUN, "memory://bucket/maps", "--json").records
     assert (summary["done_now"], summary["errors"]) == (0, 1)
 
@@ -108,7 +106,7 @@ def test_a_list_may_have_urls_and_tar_files(command, photos, store, tmp_path):
     records = [json.loads(line) for i in range(3) for line in store.cat_file(f"/bucket/out/0000{i}.jsonl").splitlines()]
     files = ["photos/4.png", *(f"tars/a.tar/deep/{i}.png" for i in (0, 1, 3)), "memory://bucket/photos/2.png"]
     assert [record["file"] for record in records] == files
-    assert "memory://bucket/tars/a.tar/deep/3.png: damaged" in records[3]["error"]
+    assert records[3]["error"].startswith("tars/a.tar/deep/3.png: damaged")
     assert command("batch", "saliency", "photos", *RUN, "local").code == 1
     local = [
         json.loads(line) for i in range(3) for line in (tmp_path / f"local/0000{i}.jsonl").read_bytes().splitlines()
@@ -147,11 +145,36 @@ def test_a_store_that_does_not_answer_ends_the_run_and_the_next_one_goes_on(comm
     assert in_store(store, "/bucket/maps") == in_store(store, "/bucket/again")
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "error"),
+    [
+        ("list.txt", b"\xff\xd8\xff\xe0", "is no text in UTF-8"),
+        ("a.tar", b"no tar" * 200, "is damaged, compressed or no tar"),
+    ],
+)
+def test_a_file_of_another_kind_is_not_taken_for_a_store_that_does_not_answer(store, file, content, error):
+    store.pipe_file(f"/bucket/{file}", content)
+    with pytest.raises(ValueError, match=error):
+        items.of_images(UPath(f"memory://bucket/{file}"))
+
+
 @pytest.mark.parametrize("source", ["memory://nowhere", "memory://bucket/missing.txt"])
 def test_what_is_missing_in_a_store_is_one_line(command, store, source):
     done = command("batch", "saliency", source)
     assert done.code == 1
     assert done.err.startswith(f"error: {source}: no such file, folder or bucket")
+
+
+def test_a_file_of_a_list_that_is_missing_is_a_record_with_its_reason(command, store, tmp_path):
+    (tmp_path / "photos" / "list.txt").write_text("0.png\nmissing.png\n")
+    store.put_file("photos/list.txt", "/bucket/photos/list.txt")
+    assert command("batch", "saliency", "photos/list.txt", "--output", "local").code == 1
+    assert command("batch", "saliency", "memory://bucket/photos/list.txt", "--output", "remote").code == 1
+    local, remote = (
+        json.loads((tmp_path / name / "00000.jsonl").read_text().splitlines()[1]) for name in ("local", "remote")
+    )
+    assert local == {"file": "missing.png", "error": "missing.png: No such file or directory"}
+    assert remote["error"].startswith("memory://bucket/photos/missing.png: no such file, folder or bucket")
 
 
 def test_an_unfinished_shard_is_not_there(store):

@@ -226,10 +226,6 @@ def test_a_store_that_stops_for_a_while(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     options = ("--shard-size", "8", "--output")
     assert run(source, *options, tmp_path / "whole").code == 1
-    expected = {
-        name: content.replace(f"{source}/".encode(), b"s3://bucket/photos/")  # in the errors
-        for name, content in contents(tmp_path / "whole").items()
-    }
     with Program("s3_server.py", str(port)) as server:
         store = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
         store.mkdir("bucket")
@@ -253,4 +249,4 @@ def test_a_store_that_stops_for_a_while(tmp_path, monkeypatch):
             else:
                 assert "4 of the items failed" in err
             found = {name.rsplit("/", 1)[-1]: store.cat_file(name) for name in store.find(out)}
-            assert found == expected
+            assert found == contents(tmp_path / "whole")

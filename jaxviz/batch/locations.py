@@ -1,6 +1,7 @@
 """Files and folders on disk or at a URL such as `s3://bucket/folder`, by universal-pathlib and fsspec."""
 
 import contextlib
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def reaching(location: Location) -> Iterator[None]:
     """Turns the errors of a store's library, which may be of any type, into errors of one line that name the URL."""
     try:
         yield
-    except ImportError:  # the package for this kind of URL
+    except (ImportError, UnicodeError, tarfile.TarError):  # of a missing package, and of what the store has sent
         raise
     except Exception as error:
         if isinstance(location, Path):

@@ -69,7 +69,8 @@ def cluster(address: str) -> Iterator[None]:
         ray.init(address or None, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         where = f"at {address}" if address else "on this machine"
-        raise ConnectionError(f"no Ray cluster {where}: {' '.join(str(error).split())}") from error
+        token = "; if it asks for a token, set RAY_AUTH_MODE=token" if "Failed to connect" in str(error) else ""
+        raise ConnectionError(f"no Ray cluster {where}: {' '.join(str(error).split())}{token}") from error
     # Ray prints the traceback of each call that it repeats; they are in its logs, too.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:

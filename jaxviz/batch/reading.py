@@ -35,14 +35,13 @@ def read(
     def one(number: int) -> np.ndarray | str:
         found = item(number)
         file, *span = found.tar or (str(found.file),)
-        location = locations.locate(base, file)
         try:
-            name = str(locations.locate(base, str(found.file)))
-            return decode(locations.read(location, *span), name, size, resize)
+            return decode(locations.read(locations.locate(base, file), *span), str(found.file), size, resize)
         except ConnectionError:
             raise
-        except (ValueError, OSError) as error:
-            return str(error)
+        except (ValueError, OSError) as error:  # without the folder, which is another one on another machine
+            reason = getattr(error, "strerror", None)
+            return f"{found.file}: {reason}" if reason else str(error)
 
     dataset = grain.MapDataset.range(count).map(one)
     threads = _THREADS if isinstance(base, Path) else _STORE_THREADS

@@ -114,7 +114,7 @@ def batch(
     if ray is not None and part is not None:
         raise ValueError("--part is for runs without --ray, which hands out the shards by itself.")
     entries = _entries(method, source, settings)
-    base = None if method == "visualize" else items.root(source).absolute()
+    base = None if method == "visualize" else items.root(source)
     with _cluster(ray):  # before JAX starts threads: a Ray on this machine is forked
         network = load(model, weights)
         sizes = Sizes(len(entries), shard_size, methods.batch_size(method, shard_size), methods.SIDE, resize)
@@ -144,7 +144,8 @@ def batch(
             else:
                 from jaxviz.batch import on_ray
 
-                job = on_ray.Job(method, settings, sizes, output.absolute(), base, versions(), configure)
+                folders = output.absolute(), base and base.absolute()
+                job = on_ray.Job(method, settings, sizes, *folders, versions(), configure)
                 outcomes = on_ray.run(job, network, entries, pending, advance)
             for outcome in outcomes:
                 errors += outcome.errors
