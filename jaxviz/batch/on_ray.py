@@ -57,20 +57,20 @@ class Job(NamedTuple):
 
 @contextlib.contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """Connects to the cluster; without an address, as Ray does: `RAY_ADDRESS`, a Ray on this machine, or a new one.
+    """Connects to the cluster; without an address, to that of `RAY_ADDRESS`, or starts one on this machine.
 
     Raises:
         ConnectionError: no cluster at the address, or one with another version of Ray or Python.
     """
-    address = address or os.environ.get("RAY_ADDRESS", "")
+    # "local": otherwise Ray would look for a cluster that was started on this machine, and wait for one that has ended.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         if match := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
             socket.create_connection((match[1], int(match[2])), timeout=10).close()  # Ray itself tries for 20 minutes
-        ray.init(address or None, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        where = f"at {address}" if address else "on this machine"
         token = "; if it asks for a token, set RAY_AUTH_MODE=token" if "Failed to connect" in str(error) else ""
-        raise ConnectionError(f"no Ray cluster {where}: {' '.join(str(error).split())}{token}") from error
+        raise ConnectionError(f"no Ray cluster at {address}: {' '.join(str(error).split())}{token}") from error
     # Ray prints the traceback of each call that it repeats; they are in its logs, too.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:

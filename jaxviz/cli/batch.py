@@ -88,7 +88,7 @@ def batch(
         typer.Option(
             metavar="[ADDRESS]",
             help="Compute on the Ray cluster at this address, such as 10.0.0.1:6379; without an address, RAY_ADDRESS, "
-            "or a Ray on this machine.",
+            "or a new cluster on this machine.",
         ),
     ] = None,
     resize: Resize = 256,
