@@ -21,6 +21,7 @@ from jaxviz.batch.work import Sizes, versions
 pytestmark = pytest.mark.usefixtures("quick_processes")
 
 PROGRAM = "import sys; from jaxviz.cli import main; sys.argv[0] = 'jaxviz'; main()"
+SECONDS = 300  # after which a process is taken for one that hangs
 PROGRAMS = Path(__file__).with_name("programs")
 
 
@@ -47,10 +48,18 @@ def start(*arguments, **environment):
     )
 
 
+def ended(process):
+    """What a process has printed when it has ended; it is killed after a while, so that no test waits for ever."""
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
 def run(*arguments, **environment):
     with start(*arguments, **environment) as process:
-        out, err = process.communicate()
-    return SimpleNamespace(code=process.returncode, out=out, err=err)
+        return ended(process)
 
 
 def contents(folder):
@@ -58,9 +67,13 @@ def contents(folder):
 
 
 def wait_until(condition, process):
-    while not condition() and process.poll() is None:
-        time.sleep(0.2)
-    assert process.poll() is None, "the run ended early"
+    last = time.monotonic() + SECONDS
+    while not condition() and process.poll() is None and time.monotonic() < last:
+        time.sleep(0.1)
+    running = process.poll() is None
+    if not (running and condition()):
+        process.kill()
+        pytest.fail("the run took too long" if running else "the run ended early")
 
 
 class Program:
@@ -169,20 +182,20 @@ def test_an_actor_for_each_accelerator_or_core(monkeypatch, nodes, resources, co
 
 def test_a_new_ray_on_this_machine_gives_the_same(tmp_path):
     """And so it does after Ctrl-C, when no process and no part of a file stays behind."""
-    source, out = photos(tmp_path / "photos", 60), tmp_path / "out"
+    source, out = photos(tmp_path / "photos", 160), tmp_path / "out"
     options = (source, "--shard-size", "4", "--output")
-    assert run(*options, tmp_path / "whole").code == 1  # for the damaged file
+    assert run(*options, tmp_path / "whole").code == 1  # for the damaged files
     with start(*options, out, "--ray", "--json") as process:
         wait_until(lambda: len(list(out.glob("*.jsonl"))) > 2, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert 2 < len(list(out.glob("*.jsonl"))) < 15
+        stopped = ended(process)
+    assert stopped.code == 130
+    assert "Traceback" not in stopped.err
+    assert 2 < len(list(out.glob("*.jsonl"))) < 40
     done = run(*options, out, "--ray", "--json")
     assert done.code == 1
     assert done.out.startswith("[")  # Ray prints nothing between
-    assert "1 of the items failed" in done.err
+    assert "2 of the items failed" in done.err
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -202,10 +215,10 @@ def test_two_nodes_die_and_one_joins(tmp_path):
         cluster.tell("remove")
         wait_until(lambda: finished() >= 30, process)
         cluster.tell("add")
-        printed, err = process.communicate()
-    assert process.returncode == 1
-    assert printed.startswith("[")
-    assert "11 of the items failed" in err
+        done = ended(process)
+    assert done.code == 1
+    assert done.out.startswith("[")
+    assert "11 of the items failed" in done.err
     assert run(*options, tmp_path / "whole").code == 1
     assert contents(out) == contents(tmp_path / "whole")
 
@@ -213,7 +226,7 @@ def test_two_nodes_die_and_one_joins(tmp_path):
 @pytest.mark.slow
 def test_a_store_that_stops_for_a_while(tmp_path, monkeypatch):
     """Ray repeats the shards of that time; without Ray, the run ends and the next one goes on."""
-    source = photos(tmp_path / "photos", 300)
+    source = photos(tmp_path / "photos", 400)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -240,13 +253,13 @@ def test_a_store_that_stops_for_a_while(tmp_path, monkeypatch):
                 server.tell("stop")
                 time.sleep(10)
                 server.tell("start")
-                _, err = process.communicate()
-            assert "kept-to-itself" not in err
+                done = ended(process)
+            assert "kept-to-itself" not in done.err
             if not ray_option:
-                assert err.splitlines()[-1].startswith("error: s3://bucket/")
-                assert 6 <= finished(out) < 38
+                assert done.err.splitlines()[-1].startswith("error: s3://bucket/")
+                assert 6 <= finished(out) < 50
                 assert run("s3://bucket/photos", *options, f"s3://{out}").code == 1
             else:
-                assert "4 of the items failed" in err
+                assert "5 of the items failed" in done.err
             found = {name.rsplit("/", 1)[-1]: store.cat_file(name) for name in store.find(out)}
             assert found == contents(tmp_path / "whole")
