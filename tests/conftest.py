@@ -1,5 +1,6 @@
 """What every test runs under: strict JAX, and the reference data where it is at hand."""
 
+import importlib.resources
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from jax._src import compiler
+from PIL import Image
 
 import jaxviz
 from jaxviz import cli
@@ -140,6 +142,19 @@ def photographs(shared_data: Path) -> Photographs:
     data = np.load(shared_data / "imagenet_val_25.npz")
     names = json.loads((shared_data / "imagenet_val_25.labels.json").read_text())
     return Photographs(data["X"], data["y"].astype(np.int32), [name for _, name in names])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five different pieces of a photograph, the fourth of them damaged."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(str(importlib.resources.files("skimage.data") / "chelsea.png")) as photo:
+        for i in range(5):
+            photo.crop((30 * i, 10 * i, 30 * i + 200 + i, 10 * i + 210)).save(folder / f"{i}.png")
+    damaged = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(damaged[: len(damaged) // 2])
+    return folder
 
 
 class Linear(NamedTuple):

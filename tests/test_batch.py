@@ -1,6 +1,5 @@
 """`jaxviz batch`: the records and arrays of any number of images, whatever stops it."""
 
-import importlib.resources
 import json
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from jax.tree_util import Partial
-from PIL import Image
 
 import jaxviz
 from jaxviz import images
@@ -27,19 +25,6 @@ MODEL = Partial(lambda weights, x: jnp.square(x).mean((1, 2)) @ weights, WEIGHTS
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):
     monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: MODEL)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Five different pieces of a photograph, the fourth of them damaged."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    with Image.open(str(importlib.resources.files("skimage.data") / "chelsea.png")) as photo:
-        for i in range(SIZE):
-            photo.crop((30 * i, 10 * i, 30 * i + 200 + i, 10 * i + 210)).save(folder / f"{i}.png")
-    damaged = (folder / "3.png").read_bytes()
-    (folder / "3.png").write_bytes(damaged[: len(damaged) // 2])
-    return folder
 
 
 def loaded(folder, names="0124"):

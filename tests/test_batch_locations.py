@@ -1,6 +1,5 @@
 """`jaxviz batch` from and to URLs: the records and arrays of local folders, whatever the store does."""
 
-import importlib.resources
 import io
 import json
 import tarfile
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from PIL import Image
 from upath import UPath
 
 import jaxviz
@@ -29,18 +27,6 @@ RUN = ("--shard-size", "2", "--output")
 def small_model(monkeypatch):
     model = Partial(lambda weights, x: jnp.square(x).mean((1, 2)) @ weights, WEIGHTS)
     monkeypatch.setattr(jaxviz, "load_model", lambda name, weights: model)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Five different pieces of a photograph, the fourth of them damaged."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    with Image.open(str(importlib.resources.files("skimage.data") / "chelsea.png")) as photo:
-        for i in range(5):
-            photo.crop((30 * i, 10 * i, 30 * i + 200 + i, 10 * i + 210)).save(folder / f"{i}.png")
-    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:9000])
-    return folder
 
 
 @pytest.fixture

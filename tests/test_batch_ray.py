@@ -1,7 +1,9 @@
 """`jaxviz batch --ray`: the records and arrays of a run without Ray, whichever nodes die and join."""
 
+import contextlib
 import importlib.resources
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -148,15 +150,58 @@ def test_without_the_extra(command, tmp_path, monkeypatch):
     assert 'pip install "jaxviz[ray]"' in command("batch", "saliency", "photos", "--ray").err
 
 
-def test_an_actor_needs_the_folders_and_the_versions_of_the_driver(tmp_path, monkeypatch):
+def test_an_actor_needs_the_files_and_the_versions_of_the_driver(tmp_path, monkeypatch):
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.2")
-    job = on_ray.Job("saliency", {}, Sizes(1, 1, 1, 224, 256), tmp_path, tmp_path, versions(), lambda: None)
+    sizes = Sizes(1, 1, 1, 224, 256)
+    job = on_ray.Job("saliency", {}, sizes, tmp_path, tmp_path, [tmp_path], versions(), lambda: None)
     on_ray._check(job)
-    on_ray._check(job._replace(base=None))
-    with pytest.raises(FileNotFoundError, match=r"the Ray node 10\.0\.0\.2 has no .*photos; use a shared folder"):
-        on_ray._check(job._replace(base=tmp_path / "photos"))
+    with pytest.raises(FileNotFoundError, match=r"the Ray node 10\.0\.0\.2 has no .*0\.png; use a shared folder"):
+        on_ray._check(job._replace(needed=[tmp_path, tmp_path / "0.png"]))
     with pytest.raises(ValueError, match=r"10\.0\.0\.2 has jaxviz .*, and the driver jaxviz 9\.9; install the same"):
         on_ray._check(job._replace(versions={"jaxviz": "9.9"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "needed"),
+    [("photos/00000.jpg", "photos/00000.jpg"), ("{here}/photos/00000.jpg", "photos/00000.jpg"), ("missing.jpg", None)],
+)
+def test_a_node_needs_the_first_image_that_the_driver_has(command, tmp_path, monkeypatch, line, needed):
+    """And not the folder of the list, where its images are elsewhere."""
+    jobs = []
+    photos(tmp_path / "photos", 20)
+    (tmp_path / "list.txt").write_text(line.format(here=tmp_path))
+    monkeypatch.setattr(on_ray, "cluster", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(on_ray, "run", lambda job, *_: jobs.append(job) or [])
+    command("batch", "saliency", "list.txt", "--output", "out", "--ray")
+    assert jobs[0].needed == [tmp_path / "out", *([tmp_path / needed] if needed else [])]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("saliency", "photos"),
+        ("fool", "photos", "--target", "stingray", "--max-steps", "3"),
+        ("visualize", "classes.txt", "--num-steps", "3", "--size", "64", "--seed", "5"),
+    ],
+    ids=["saliency", "fool", "visualize"],
+)
+def test_an_actor_computes_the_shards_of_every_method_in_any_order(command, tmp_path, monkeypatch, arguments):
+    photos(tmp_path / "photos", 20)
+    (tmp_path / "classes.txt").write_text("tarantula\nsnail\n7\n113\n6\n")
+
+    def run(job, network, items, pending, advance):
+        actor = on_ray._Actor(pickle.loads(pickle.dumps(job)))
+        monkeypatch.setattr(ray, "get", lambda reference: reference)
+        for shard in reversed(pending):
+            yield actor.compute([network], shard, {place: items[place] for place in job.sizes.places(shard)})
+
+    monkeypatch.setattr(on_ray, "cluster", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(on_ray, "run", run)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.2")
+    whole = command("batch", *arguments, "--shard-size", "2", "--output", "whole")
+    assert command("batch", *arguments, "--shard-size", "2", "--output", "out", "--ray").code == whole.code
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert len(contents(tmp_path / "out")) > 6
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,11 @@ def root(source: Location) -> Location:
         return source if source.is_dir() else source.parent
 
 
+def location(item: Item, base: Location) -> Location:
+    """The file that holds an item's image: an image, or a tar file."""
+    return locations.locate(base, item.tar[0] if item.tar else str(item.file))
+
+
 def of_images(source: Location, class_index: int | None = None) -> Items:
     """The images of a folder and its subfolders, sorted by name; of a tar file; or of a list, in its order.
 

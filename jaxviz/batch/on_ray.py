@@ -42,6 +42,7 @@ class Job(NamedTuple):
         sizes: sizes of the run.
         folder: where the shards are written.
         base: the folder that the files of the items are relative to; None for items without files.
+        needed: what a node must have: otherwise each of its items would be a record of a missing file.
         versions: the driver's; an actor must have the same.
         configure: sets up JAX in the process of an actor.
     """
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     sizes: Sizes
     folder: Location
     base: Location | None
+    needed: Sequence[Location]
     versions: Mapping[str, str]
     configure: Callable[[], None]
 
@@ -162,10 +164,10 @@ def _check(job: Job) -> None:
     node = f"the Ray node {ray.util.get_node_ip_address()}"
     if (found := versions()) != job.versions:
         raise ValueError(f"{node} has {_listed(found)}, and the driver {_listed(job.versions)}; install the same.")
-    for folder in (job.folder, *([job.base] if job.base else [])):
-        with locations.reaching(folder):
-            if not folder.exists():
-                raise FileNotFoundError(f"{node} has no {folder}; use a shared folder or an object store.")
+    for needed in job.needed:
+        with locations.reaching(needed):
+            if not needed.exists():
+                raise FileNotFoundError(f"{node} has no {needed}; use a shared folder or an object store.")
 
 
 def _listed(versions: Mapping[str, str]) -> str:

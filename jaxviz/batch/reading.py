@@ -7,7 +7,7 @@ import grain
 import numpy as np
 
 from jaxviz._core.decoding import decode
-from jaxviz.batch import locations
+from jaxviz.batch import items, locations
 from jaxviz.batch.items import Item
 from jaxviz.batch.locations import Location
 
@@ -34,9 +34,9 @@ def read(
 
     def one(number: int) -> np.ndarray | str:
         found = item(number)
-        file, *span = found.tar or (str(found.file),)
+        _, *span = found.tar or (None,)
         try:
-            return decode(locations.read(locations.locate(base, file), *span), str(found.file), size, resize)
+            return decode(locations.read(items.location(found, base), *span), str(found.file), size, resize)
         except ConnectionError:
             raise
         except (ValueError, OSError) as error:  # without the folder, which is another one on another machine
@@ -44,5 +44,5 @@ def read(
             return f"{found.file}: {reason}" if reason else str(error)
 
     dataset = grain.MapDataset.range(count).map(one)
-    threads = _THREADS if isinstance(base, Path) else _STORE_THREADS
+    threads = _THREADS if isinstance(items.location(item(0), base), Path) else _STORE_THREADS
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD)))

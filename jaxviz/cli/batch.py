@@ -144,8 +144,10 @@ def batch(
             else:
                 from jaxviz.batch import on_ray
 
-                folders = output.absolute(), base and base.absolute()
-                job = on_ray.Job(method, settings, sizes, *folders, versions(), configure)
+                folder, base = output.absolute(), base and base.absolute()
+                first = [items.location(entries[0], base)] if base else []
+                needed = [folder, *(file for file in first if file.exists())]
+                job = on_ray.Job(method, settings, sizes, folder, base, needed, versions(), configure)
                 outcomes = on_ray.run(job, network, entries, pending, advance)
             for outcome in outcomes:
                 errors += outcome.errors
